@@ -1,0 +1,3 @@
+/** From the most to the least said. */
+export const LOG_LEVELS = ["debug", "info", "warn", "error"] as const
+export type LogLevel = (typeof LOG_LEVELS)[number]

@@ -1,0 +1,25 @@
+import { createLogger, format, transports } from "winston"
+import { LOG_LEVELS } from "../base/log-level.ts"
+import type { LogLevel } from "../base/log-level.ts"
+import type { LogFields, Logger } from "../base/logger.ts"
+
+const line = format.printf(({ level, message, ...fields }) => JSON.stringify({ time: new Date(Date.now()).toISOString(), level, event: message, ...fields }))
+
+/**
+ * Logs as JSON lines: time, level, event, then the event's fields. Levels below `level` cost a call
+ * of an empty function. Programs whose stdout is somebody else's log to stderr.
+ */
+export function createLog(options: { level: LogLevel; stream: "stdout" | "stderr"; name: string }): Logger {
+  const levels = { error: 0, warn: 1, info: 2, debug: 3 }
+  const winston = createLogger({
+    levels,
+    level: options.level,
+    defaultMeta: { program: options.name, pid: process.pid },
+    format: line,
+    transports: [new transports.Console({ stderrLevels: options.stream === "stderr" ? [...LOG_LEVELS] : [], forceConsole: false })],
+  })
+  const at = (level: LogLevel) => winston.isLevelEnabled(level)
+    ? (event: string, fields?: LogFields): void => { winston.log(level, event, fields) }
+    : (): void => undefined
+  return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") }
+}
