@@ -4,12 +4,11 @@ import { z } from "zod"
 import { decodeUtf8, toBase64url } from "../base/bytes.ts"
 import type { Clock } from "../base/clock.ts"
 import { EkeyError } from "../base/errors.ts"
-import { isMissing, makePrivateFolder, readFileIfPresent, writeFileDurably } from "../base/files.ts"
+import { createFileDurably, isMissing, makePrivateFolder, readFileIfPresent, writeFileDurably } from "../base/files.ts"
 import { signPss } from "../crypto/rsa.ts"
 import { REVOCATION_LIFE_MS, revocationBytes } from "../wire/identity/revocation.ts"
 import { MAX_REVOKED_SERIALS, RevocationList } from "../wire/messages/certificate.ts"
 import { TimestampMs } from "../wire/messages/scalars.ts"
-import { createFileDurably } from "./exclusive-file.ts"
 import type { AuthorityPlace, AuthorityRoot } from "./root.ts"
 
 /** Serials stay on the list this long after their certificates expired, for clocks that are behind. */

@@ -5,13 +5,12 @@ import { join } from "node:path"
 import { decodeUtf8 } from "../base/bytes.ts"
 import type { Clock } from "../base/clock.ts"
 import { EkeyError } from "../base/errors.ts"
-import { isMissing, makePrivateFolder, readFileIfPresent, readPrivateFile, writeFileDurably } from "../base/files.ts"
+import { createFileDurably, isMissing, makePrivateFolder, readFileIfPresent, readPrivateFile, writeFileDurably } from "../base/files.ts"
 import { generateRsaKey, publicKeyOf, spkiPin } from "../crypto/rsa.ts"
 import { fromPem, issueRoot, toPem } from "../crypto/x509.ts"
 import type { Role } from "../wire/identity/spiffe.ts"
 import { createTrust, rootCommonName, trustDomainUri } from "../wire/identity/trust.ts"
 import type { RootPins } from "../wire/identity/trust.ts"
-import { createFileDurably } from "./exclusive-file.ts"
 
 const ROOT_LIFE_MS = 10 * 365 * 24 * 60 * 60_000
 /** Certificates begin this long before they are issued, for clocks that are behind. */

@@ -5,11 +5,10 @@ import { join } from "node:path"
 import { z } from "zod"
 import { decodeUtf8, fromBase64url, toBase64url } from "../base/bytes.ts"
 import { EkeyError } from "../base/errors.ts"
-import { isMissing, makePrivateFolder, readPrivateFile, writeFileDurably } from "../base/files.ts"
+import { createFileDurably, isMissing, makePrivateFolder, readPrivateFile, writeFileDurably } from "../base/files.ts"
 import type { Identity } from "../wire/identity/spiffe.ts"
 import { base64url, Id128, Name, TenantId, TimestampMs } from "../wire/messages/scalars.ts"
 import type { AuthorityPlace } from "./root.ts"
-import { createFileDurably } from "./exclusive-file.ts"
 
 export const TOKEN_LIFE_MS = 60 * 60_000
 

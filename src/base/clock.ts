@@ -15,6 +15,9 @@ export interface Clock {
   after(ms: number, run: () => void): () => void
 }
 
+/** Uniform in [0, 1); for jitter and spreading, never for secrets. */
+export const systemRandom = (): number => Math.random()
+
 /** Node fires any delay above this at once. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 

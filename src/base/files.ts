@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto"
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises"
+import { link, mkdir, open, readFile, rename, rm } from "node:fs/promises"
 import { dirname } from "node:path"
 import { EkeyError } from "./errors.ts"
 
@@ -40,6 +40,34 @@ export async function writeFileDurably(path: string, content: string | Uint8Arra
   await syncFolder(dirname(path))
 }
 
+/**
+ * Makes a private file (mode 0600) unless there is one of that name: never overwrites, also not a
+ * file that appears meanwhile. After a crash the file is there with all its content or not at all,
+ * and once the promise resolves a power cut keeps it.
+ * @returns false if the name was taken.
+ */
+export async function createFileDurably(path: string, content: string | Uint8Array): Promise<boolean> {
+  const temporary = `${path}.${randomBytes(6).toString("hex")}.tmp`
+  try {
+    const file = await open(temporary, "wx", PRIVATE_FILE)
+    try {
+      await file.writeFile(content)
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    // Unlike a rename, a link fails if the name is taken.
+    await link(temporary, path)
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EEXIST") return false
+    throw error
+  } finally {
+    await rm(temporary, { force: true })
+  }
+  await syncFolder(dirname(path))
+  return true
+}
+
 /** Makes renames and new names in a folder durable. Windows has no such call and needs none. */
 async function syncFolder(path: string): Promise<void> {
   if (process.platform === "win32") return
@@ -62,22 +90,26 @@ export async function readFileIfPresent(path: string): Promise<Buffer | null> {
 }
 
 /**
- * Reads a file that holds a secret.
+ * Reads a file that holds a secret. Mode and content are of the same open file.
  * @returns the content, or `null` if there is no such file.
  * @throws EkeyError ERR_FILE when other accounts may read it.
  */
 export async function readPrivateFile(path: string): Promise<Buffer | null> {
+  let file
   try {
-    if (process.platform !== "win32") {
-      const { mode } = await stat(path)
-      if ((mode & 0o077) !== 0) {
-        throw new EkeyError("ERR_FILE", `a secret file may be read by others (mode ${(mode & 0o777).toString(8)}): chmod 600 ${path}`)
-      }
-    }
-    return await readFile(path)
+    file = await open(path, "r")
   } catch (error) {
     if (isMissing(error)) return null
     throw error
+  }
+  try {
+    const { mode } = await file.stat()
+    if (process.platform !== "win32" && (mode & 0o077) !== 0) {
+      throw new EkeyError("ERR_FILE", `a secret file may be read by others (mode ${(mode & 0o777).toString(8)}): chmod 600 ${path}`)
+    }
+    return await file.readFile()
+  } finally {
+    await file.close()
   }
 }
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { join, resolve } from "node:path"
 import { Command, Option } from "commander"
-import { systemClock } from "../base/clock.ts"
+import { systemClock, systemRandom } from "../base/clock.ts"
 import { makePrivateFolder } from "../base/files.ts"
 import { ConnectorConfig } from "../connector/config.ts"
 import { startConnector } from "../connector/connector.ts"
@@ -82,7 +82,7 @@ async function run(flags: { config: string }): Promise<void> {
     const policy = createPolicy(config.policy)
     await startConnector({
       address: parseGatewayUrl(config.cloud.url), own, folder: identityFolder(data), store, sealer, policy: () => policy,
-      software: VERSION, clock: systemClock, random: Math.random, log, lifecycle,
+      software: VERSION, clock: systemClock, random: systemRandom, log, lifecycle,
     })
     log.info("connector ready", { tenant, name: own.current().identity.name, ekeys: await store.count(), policy: config.policy.workflows })
   })

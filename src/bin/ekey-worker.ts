@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { resolve } from "node:path"
 import { Command, Option } from "commander"
-import { systemClock } from "../base/clock.ts"
+import { systemClock, systemRandom } from "../base/clock.ts"
 import { GatewayUrl } from "../wire/config.ts"
 import { OwnIdentity } from "../wire/identity/own-identity.ts"
 import { parseGatewayUrl } from "../wire/link/tls.ts"
@@ -73,7 +73,7 @@ async function run(flags: { config: string }): Promise<void> {
     await startWorker({
       address: parseGatewayUrl(config.cloud.url), own, folder: identityFolder(data), jobs: config.jobs,
       environment: cleanEnvironment(process.env, config.environment),
-      software: VERSION, clock: systemClock, random: Math.random, log, lifecycle,
+      software: VERSION, clock: systemClock, random: systemRandom, log, lifecycle,
     })
     log.info("worker ready", { tenant: own.current().identity.tenant, name: own.current().identity.name, jobs: Object.keys(config.jobs) })
   })

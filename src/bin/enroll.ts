@@ -36,9 +36,11 @@ export async function enroll(role: Exclude<Role, "gateway">, flags: EnrollFlags)
   if (flags.pinsFile !== undefined) await comparePins(token, flags.pinsFile)
   else if (!flags.json) for (const of of ROLES) printNotice(`${of.padEnd(9)} authority ${token.pins[of]}`)
   await makePrivateFolder(flags.data)
+  const giveUp = new AbortController()
+  const cancel = systemClock.after(MAX_ENROLMENT_MS, () => { giveUp.abort() })
   const identity = await enrolThroughGateway({
-    address: parseGatewayUrl(flags.url), token, folder: identityFolder(flags.data), clock: systemClock, log: silentLogger, signal: AbortSignal.timeout(MAX_ENROLMENT_MS),
-  })
+    address: parseGatewayUrl(flags.url), token, folder: identityFolder(flags.data), clock: systemClock, log: silentLogger, signal: giveUp.signal,
+  }).finally(cancel)
   const id = formatSpiffeId(identity.identity)
   if (flags.json) {
     printLine(JSON.stringify({ id, notAfterMs: identity.notAfterMs, pins: token.pins }))

@@ -1,9 +1,10 @@
 import { createLogger, format, transports } from "winston"
+import { systemClock } from "../base/clock.ts"
 import { LOG_LEVELS } from "../base/log-level.ts"
 import type { LogLevel } from "../base/log-level.ts"
 import type { LogFields, Logger } from "../base/logger.ts"
 
-const line = format.printf(({ level, message, ...fields }) => JSON.stringify({ time: new Date(Date.now()).toISOString(), level, event: message, ...fields }))
+const line = format.printf(({ level, message, ...fields }) => JSON.stringify({ time: new Date(systemClock.now()).toISOString(), level, event: message, ...fields }))
 
 /**
  * Logs as JSON lines: time, level, event, then the event's fields. Levels below `level` cost a call

@@ -78,7 +78,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   server.listen(port, host, () => { resolve(undefined) })
   await promise
   return {
-    port: (server.address() as AddressInfo).port,
+    port: portOf(server.address()),
     useIdentity: (identity) => { server.setSecureContext({ cert: identity.certificatePem, key: identity.keyPem, minVersion: "TLSv1.3" }) },
     close: async () => {
       const { promise: closed, resolve: done } = Promise.withResolvers<undefined>()
@@ -88,6 +88,10 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       await closed
     },
   }
+}
+
+function portOf(address: AddressInfo | string | null): number {
+  return typeof address === "object" && address !== null ? address.port : 0
 }
 
 /** Judges upgrades and starts the conversations. */

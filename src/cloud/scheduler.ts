@@ -50,7 +50,7 @@ export class Scheduler {
     for (const schedule of await schedules.list()) this.#arm(schedule)
     while (!signal.aborted) {
       await clock.sleep(CHECK_EVERY_MS, signal).catch(() => undefined) // Aborted: the loop condition ends it.
-      if (!signal.aborted) await this.#giveUpLost().catch((error: unknown) => { log.error("runs not checked", describeError(error)) })
+      await this.#giveUpLost().catch((error: unknown) => { log.error("runs not checked", describeError(error)) })
     }
     for (const stop of this.#tasks.values()) stop()
     this.#tasks.clear()

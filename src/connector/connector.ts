@@ -46,8 +46,8 @@ export async function startConnector(options: ConnectorOptions): Promise<Link<Wi
   const revocations = await openRevocations({ folder, own, clock, log })
   const sessions = new SessionTable({ identity: () => own.current(), revocations, clock, log })
   const releaser = new Releaser({ store, sealer, sessions, policy, revocations, clock, log })
-  const copies = new BlindCopies({ store, peer: () => link.peer, log })
-  const link: Link<WirePeer> = new Link({
+  const copies: BlindCopies = new BlindCopies({ store, peer: () => link.peer, log })
+  const link: Link<WirePeer> = new Link<WirePeer>({
     dial: createGatewayDial({
       address, path: PATHS.connector, identity: () => own.current(), revocations,
       handlers: {

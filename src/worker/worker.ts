@@ -85,7 +85,7 @@ async function connect(options: WorkerOptions, serve: (client: EkeyClient, link:
     stop.abort()
     await loops
   })
-  const link: Link<WirePeer> = new Link({ dial: (signal) => dial(signal), clock, random, log })
+  const link = new Link<WirePeer>({ dial: (signal) => dial(signal), clock, random, log })
   const client = new EkeyClient({ link, identity: () => own.current(), revocations, clock })
   const { serves, handlers } = serve(client, link)
   const dial = createGatewayDial({

@@ -2,8 +2,7 @@ import assert from "node:assert/strict"
 import { chmod, mkdir, mkdtemp, open, readFile, readdir, rm, stat, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { createFileDurably } from "../../src/base/exclusive-file.ts"
-import { isMissing, makePrivateFolder, readFileIfPresent, readPrivateFile, writeFileDurably } from "../../src/base/files.ts"
+import { createFileDurably, isMissing, makePrivateFolder, readFileIfPresent, readPrivateFile, writeFileDurably } from "../../src/base/files.ts"
 import { requirePlatform } from "../support/requirements.ts"
 
 const POSIX: readonly NodeJS.Platform[] = ["linux", "darwin"]

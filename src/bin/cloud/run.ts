@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { Command } from "commander"
-import { systemClock } from "../../base/clock.ts"
+import { systemClock, systemRandom } from "../../base/clock.ts"
 import { EkeyError } from "../../base/errors.ts"
 import { makePrivateFolder } from "../../base/files.ts"
 import { createAdminHandlers } from "../../cloud/admin/handlers.ts"
@@ -55,7 +55,7 @@ async function runGateway(flags: { config: string }): Promise<void> {
     lifecycle.add("database", () => database.close())
     const gateway = await startGateway({
       own, folder, host: config.listen.host, port: config.listen.port, database, authorities,
-      cron: nodeCron, clock: systemClock, random: Math.random, log, lifecycle,
+      cron: nodeCron, clock: systemClock, random: systemRandom, log, lifecycle,
     })
     const admin = await serveLocal({ path: adminSocket(data), methods: ADMIN_METHODS, handlers: createAdminHandlers({ gateway, database }), clock: systemClock, log })
     lifecycle.add("admin socket", () => admin.close())

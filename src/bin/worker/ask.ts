@@ -1,6 +1,7 @@
 import { resolve } from "node:path"
-import { Command, InvalidArgumentError, Option } from "commander"
-import { systemClock } from "../../base/clock.ts"
+import type { Command} from "commander";
+import { InvalidArgumentError, Option } from "commander"
+import { systemClock, systemRandom } from "../../base/clock.ts"
 import { Lifecycle } from "../../base/lifecycle.ts"
 import type { Logger } from "../../base/logger.ts"
 import type { Secret } from "../../base/secret.ts"
@@ -58,7 +59,7 @@ export async function withEkey(flags: AskFlags, use: (ekey: Secret, config: Work
   try {
     const client = await connectClient({
       address: parseGatewayUrl(config.cloud.url), own: new OwnIdentity(await loadIdentity(data, "ekey-worker")), folder: identityFolder(data),
-      software: VERSION, clock: systemClock, random: Math.random, log, lifecycle,
+      software: VERSION, clock: systemClock, random: systemRandom, log, lifecycle,
     })
     const operation = await client.begin({ product: flags.product, workflow: flags.workflow, deadlineMs })
     const { ekey } = await operation.release(flags.user, { reason: flags.reason, deadlineMs })

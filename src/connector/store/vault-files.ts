@@ -2,8 +2,7 @@ import { open, stat } from "node:fs/promises"
 import type { FileHandle } from "node:fs/promises"
 import { join } from "node:path"
 import { EkeyError } from "../../base/errors.ts"
-import { createFileDurably } from "../../base/exclusive-file.ts"
-import { makePrivateFolder } from "../../base/files.ts"
+import { createFileDurably, makePrivateFolder } from "../../base/files.ts"
 
 const DATA_FILE = "ekeys.mdb"
 

@@ -104,6 +104,8 @@ export class RpcPeer<T extends MethodTable> {
         return
       }
       const id = ++this.#lastId
+      // `#settle` has parsed what it resolves with by this very method's schema.
+      // eslint-disable-next-line @typescript-eslint/no-unsafe-type-assertion
       this.#pending.set(id, { method, resolve: resolve as (result: unknown) => void, reject })
       this.#deadlines.add(id, leftMs)
       this.#socket.send(requestFrame(id, method, { ...params, deadlineMs: leftMs }))
@@ -163,6 +165,7 @@ export class RpcPeer<T extends MethodTable> {
     const untilMs = this.#clock.monotonicMs() + deadlineOf(parsed.data)
     const context: RequestContext = { remainingMs: () => untilMs - this.#clock.monotonicMs() }
     try {
+      // eslint-disable-next-line @typescript-eslint/no-unsafe-type-assertion -- parsed by this very method's schema
       const result = await handler(parsed.data as Params<T, keyof T>, context)
       this.#socket.send(resultFrame(id, result))
     } catch (error) {

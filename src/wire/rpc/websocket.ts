@@ -1,4 +1,5 @@
 import type { IncomingMessage } from "node:http"
+import type { Socket } from "node:net"
 import type { Duplex } from "node:stream"
 import { WebSocket, WebSocketServer } from "ws"
 import type { RawData } from "ws"
@@ -18,9 +19,9 @@ const CLOSE_WITHIN_MS = 2_000
  * Opens a WebSocket over a connection that is already made and judged (TLS or a local socket).
  * @throws EkeyError ERR_UNREACHABLE with the refusal's HTTP status, or ERR_VERSION for another subprotocol.
  */
-export async function openWebSocket(stream: Duplex, path: string, host: string): Promise<WebSocket> {
+export async function openWebSocket(stream: Socket, path: string, host: string): Promise<WebSocket> {
   // The agent is off and the connection given: ws must not dial by itself.
-  const socket = new WebSocket(`ws://${host}${path}`, SUBPROTOCOL, { ...OPTIONS, createConnection: () => stream as never })
+  const socket = new WebSocket(`ws://${host}${path}`, SUBPROTOCOL, { ...OPTIONS, createConnection: () => stream })
   const { promise, resolve, reject } = Promise.withResolvers<WebSocket>()
   socket.once("open", () => { resolve(socket) })
   socket.once("unexpected-response", (request, response) => {
