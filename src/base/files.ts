@@ -69,7 +69,7 @@ export async function createFileDurably(path: string, content: string | Uint8Arr
 }
 
 /** Makes renames and new names in a folder durable. Windows has no such call and needs none. */
-async function syncFolder(path: string): Promise<void> {
+export async function syncFolder(path: string): Promise<void> {
   if (process.platform === "win32") return
   const folder = await open(path, "r")
   try {

@@ -3,6 +3,9 @@ import { describeError } from "../base/errors.ts"
 import { Lifecycle } from "../base/lifecycle.ts"
 import type { Logger } from "../base/logger.ts"
 
+/** Set in a daemon's environment by whoever holds a pipe to its stdin: the pipe's end stops the daemon. */
+export const STOP_WITH_PARENT = "EKEY_STOP_WITH_PARENT"
+
 /** How long each part may take to stop. */
 const STOP_WITHIN_MS = 30_000
 
@@ -25,12 +28,14 @@ export async function runDaemon(log: Logger, start: (lifecycle: Lifecycle) => Pr
     log.error("defect", { ...describeError(error), stack: error.stack?.split("\n").slice(1, 4).join(" ") })
     process.exit(70)
   })
+  if (process.env[STOP_WITH_PARENT] === "1") process.stdin.resume().once("end", () => { onSignal("SIGTERM") })
   try {
     await start(lifecycle)
     log.info("stopping", { signal: await asked })
   } finally {
     await lifecycle.stop()
     process.off("SIGTERM", onSignal).off("SIGINT", onSignal)
+    process.stdin.pause()
   }
   log.info("stopped")
 }

@@ -1,6 +1,5 @@
 import { createLogger, format, transports } from "winston"
 import { systemClock } from "../base/clock.ts"
-import { LOG_LEVELS } from "../base/log-level.ts"
 import type { LogLevel } from "../base/log-level.ts"
 import type { LogFields, Logger } from "../base/logger.ts"
 
@@ -17,7 +16,9 @@ export function createLog(options: { level: LogLevel; stream: "stdout" | "stderr
     level: options.level,
     defaultMeta: { program: options.name, pid: process.pid },
     format: line,
-    transports: [new transports.Console({ stderrLevels: options.stream === "stderr" ? [...LOG_LEVELS] : [], forceConsole: false })],
+    // winston's types hide that its transports are streams.
+    // eslint-disable-next-line @typescript-eslint/no-unsafe-class-instance-assignment
+    transports: [new transports.Stream({ stream: options.stream === "stderr" ? process.stderr : process.stdout })],
   })
   const at = (level: LogLevel) => winston.isLevelEnabled(level)
     ? (event: string, fields?: LogFields): void => { winston.log(level, event, fields) }

@@ -17,7 +17,7 @@ export interface ChildRequest {
   readonly stdio: "inherit" | "log"
   /** Descriptors that become the child's 3, 4, … */
   readonly extraStdio?: readonly number[]
-  /** Aborting ends the child and what it started: SIGTERM, and SIGKILL after the grace. */
+  /** Aborting ends the child, and in `log` mode what it started: SIGTERM, and SIGKILL after the grace. */
   readonly signal: AbortSignal
   readonly clock: Clock
   /** Default: 10,000. */
@@ -62,7 +62,7 @@ export async function runChild(request: ChildRequest): Promise<ChildResult> {
     child.once("exit", (code, signal) => { resolve({ code, signal }) })
     child.on("error", (cause) => { reject(couldNotStart(cause)) })
   })
-  const killer = new GroupKiller(child, request.clock, request.graceMs ?? GRACE_MS)
+  const killer = new GroupKiller({ child, clock: request.clock, graceMs: request.graceMs ?? GRACE_MS, wholeGroup: inOwnGroup(request) })
   const abort = (): void => { killer.begin() }
   request.signal.addEventListener("abort", abort, { once: true })
   try {
@@ -85,7 +85,7 @@ function start(request: ChildRequest): ChildProcess {
       env: { ...request.env },
       ...(request.cwd === undefined ? {} : { cwd: request.cwd }),
       stdio,
-      detached: HAS_GROUPS,
+      detached: inOwnGroup(request),
       windowsHide: true,
     })
   } catch (cause) {
@@ -125,18 +125,28 @@ async function drain(child: ChildProcess, closed: Promise<void>, clock: Clock): 
 /** Windows has no process groups: there only the child itself is ended. */
 const HAS_GROUPS = process.platform !== "win32"
 
-/** Ends a child and everything it started, unless that has left the child's process group. */
+/**
+ * A group of its own is a session of its own as well: a child that shares the caller's terminal would
+ * lose it, and with it Ctrl-C and its password prompts.
+ */
+function inOwnGroup({ stdio }: ChildRequest): boolean {
+  return HAS_GROUPS && stdio === "log"
+}
+
+/** Ends a child; one in a group of its own with everything it started, unless that has left the group. */
 class GroupKiller {
   readonly #child: ChildProcess
   readonly #clock: Clock
   readonly #graceMs: number
+  readonly #wholeGroup: boolean
   #cancelKill: (() => void) | undefined
   #killed = false
 
-  constructor(child: ChildProcess, clock: Clock, graceMs: number) {
-    this.#child = child
-    this.#clock = clock
-    this.#graceMs = graceMs
+  constructor(options: { child: ChildProcess; clock: Clock; graceMs: number; wholeGroup: boolean }) {
+    this.#child = options.child
+    this.#clock = options.clock
+    this.#graceMs = options.graceMs
+    this.#wholeGroup = options.wholeGroup
   }
 
   begin(): void {
@@ -153,7 +163,7 @@ class GroupKiller {
    * be given to another, so it is looked at before each signal.
    */
   async finish(aborted: boolean): Promise<void> {
-    if (!aborted || !HAS_GROUPS) return
+    if (!aborted || !this.#wholeGroup) return
     if (!this.#signal(0)) return
     this.begin()
     while (!this.#killed && this.#signal(0)) await this.#clock.sleep(POLL_MS)
@@ -167,7 +177,7 @@ class GroupKiller {
   #signal(signal: NodeJS.Signals | 0): boolean {
     const { pid } = this.#child
     if (pid === undefined) return false
-    if (!HAS_GROUPS) return signal !== 0 && this.#child.kill(signal)
+    if (!this.#wholeGroup) return signal !== 0 && this.#child.kill(signal)
     try {
       return process.kill(-pid, signal)
     } catch (error) {

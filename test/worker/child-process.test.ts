@@ -135,6 +135,7 @@ describe("running a child program", () => {
       const { pids, ended } = await started("trap '' TERM; echo $$; echo ready; while :; do sleep 1000; done", { signal: abort.signal, clock, graceMs: GRACE_MS })
       abort.abort()
       await clock.tick(GRACE_MS - 1)
+      assert.equal(clock.callbacks, 1, "killed too early")
       assert.equal(await isRunning(pids[0] ?? 0), true)
       await clock.tick(1)
       assert.equal((await ended).exitCode, 137)

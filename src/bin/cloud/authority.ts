@@ -15,7 +15,7 @@ import { ROLES, TrustDomain } from "../../wire/identity/spiffe.ts"
 import { formatToken } from "../../wire/identity/token.ts"
 import { Name, TenantId } from "../../wire/messages/scalars.ts"
 import { EXIT_FAILED, printLine, printNotice } from "../cli.ts"
-import { runDaemon } from "../daemon.ts"
+import { runDaemon, STOP_WITH_PARENT } from "../daemon.ts"
 import { createLog } from "../log.ts"
 import { parseAs } from "../options.ts"
 
@@ -109,7 +109,11 @@ function startChild(flags: RunFlags, of: Role, lifecycle: Lifecycle): void {
   const args = ["authority", "run", "--role", of, "--data", flags.data]
   if (flags.trustDomain !== undefined) args.push("--trust-domain", flags.trustDomain)
   if (flags.groupAccess) args.push("--group-access")
-  const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? "", ...args], { stdio: ["ignore", "inherit", "inherit"] })
+  const child = spawn(process.execPath, [...process.execArgv, process.argv[1] ?? "", ...args], {
+    // The pipe's end stops an authority whose parent was killed: a leftover would hold the socket.
+    stdio: ["pipe", "inherit", "inherit"], env: { ...process.env, [STOP_WITH_PARENT]: "1" },
+  })
+  child.stdin.on("error", () => undefined) // It has gone; its exit says so.
   const { promise: ended, resolve: end } = Promise.withResolvers<undefined>()
   let stopping = false
   child.once("exit", (code) => {

@@ -4,7 +4,7 @@ import { mkdir, open, readdir, realpath, rename, rm, stat } from "node:fs/promis
 import { basename, dirname, join, resolve } from "node:path"
 import type { Clock } from "../../base/clock.ts"
 import { EkeyError } from "../../base/errors.ts"
-import { isMissing, makePrivateFolder } from "../../base/files.ts"
+import { isMissing, makePrivateFolder, syncFolder } from "../../base/files.ts"
 import { decrypt, encrypt } from "./age.ts"
 import { emptySummary, packFolder } from "./pack.ts"
 import type { PackSummary } from "./pack.ts"
@@ -159,17 +159,6 @@ async function writeArchive(repository: string, name: string, sealed: AsyncItera
     throw error
   }
   await syncFolder(repository)
-}
-
-/** Makes the archive's new name durable. Windows has no such call and needs none. */
-async function syncFolder(path: string): Promise<void> {
-  if (process.platform === "win32") return
-  const folder = await open(path, "r")
-  try {
-    await folder.sync()
-  } finally {
-    await folder.close()
-  }
 }
 
 async function removeDeadPartials(repository: string, nowMs: number): Promise<void> {

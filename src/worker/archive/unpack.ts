@@ -98,7 +98,7 @@ class Unpacker {
       if (this.#options.keepOwners) await lchown(path, entry.uid, entry.gid)
       await lutimes(path, fileTime(entry.mtimeMs), fileTime(entry.mtimeMs))
     }
-    // Inner folders first: what is done inside a folder changes its time.
+    // Inner folders first: a folder's own mode may forbid even its owner to enter.
     for (const [, entry] of [...this.#folders].reverse()) {
       const path = this.#absolute(entry.path)
       if (this.#options.keepOwners) await lchown(path, entry.uid, entry.gid)

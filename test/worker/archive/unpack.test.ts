@@ -113,11 +113,27 @@ describe("unpacking a tar archive", () => {
     assert.deepEqual(await readdir(folderOfTest), ["root"])
   })
 
+  it("refuses an archive that turns out to be altered only after its end mark", async () => {
+    const source = (async function* (): AsyncGenerator<Uint8Array> {
+      yield await Promise.resolve(archive(file("f", "x")))
+      throw new Error("invalid tag")
+    })()
+    await assert.rejects(unpackInto(root, source, { keepOwners: false, signal: NEVER }), /invalid tag/)
+  })
+
   describe("refuses", () => {
+    /** What the system refuses; everything else is refused for what the archive says. */
+    const BY_THE_SYSTEM = new Map([
+      ["a file twice", "EEXIST"], ["a file in a symlink's place", "EEXIST"], ["a folder in a file's place", "EEXIST"],
+      ["a hardlink to what comes later", "ENOENT"],
+    ])
+
     for (const [name, parts] of [
       ["a path that goes up", [file("../outside", "x")]],
       ["a path that goes up on its way", [folder("d"), file("d/../../outside", "x")]],
-      ["a folder that goes up", [folder("..")]],
+      ["a folder that is the one above", [folder("..")]],
+      ["a folder that is the one above its own", [folder("d"), folder("d/..")]],
+      ["a symlink in place of the folder above", [symlink("..", "x")]],
       ["a symlink whose own path goes up", [symlink("../outside", "x")]],
       ["an absolute path", [rawFile("/tmp/ekey-test-outside", "x")]],
       ["a path with an empty segment", [folder("d"), file("d//f", "x")]],
@@ -142,7 +158,7 @@ describe("unpacking a tar archive", () => {
     ] as const) {
       it(name, async () => {
         await writeFile(join(folderOfTest, "secret"), "s")
-        await assert.rejects(unpack(archive(...parts)))
+        await assert.rejects(unpack(archive(...parts)), { code: BY_THE_SYSTEM.get(name) ?? "ERR_ARCHIVE" })
         assert.deepEqual((await readdir(folderOfTest)).sort(), ["root", "secret"])
         assert.equal((await lstat(join(folderOfTest, "secret"))).nlink, 1)
       })
