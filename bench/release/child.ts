@@ -1,6 +1,7 @@
 import { systemClock } from "../../src/base/clock.ts"
-import type { LoadOrder, LoadResult } from "./orders.ts"
 import { Order } from "./orders.ts"
+import type { LoadOrder, Window } from "./orders.ts"
+import { figuresOf } from "./statistics.ts"
 
 /** Answers the parent's orders, one after the other, and ends with the parent. */
 export function obeyParent(obey: (order: Order) => Promise<unknown>): void {
@@ -14,18 +15,19 @@ export function obeyParent(obey: (order: Order) => Promise<unknown>): void {
 }
 
 /**
- * Runs a closed loop: `drive` keeps `inFlight` requests outstanding until `isOver`, tells the latency
- * of each answer, and resolves when all are answered. Answers after the window don't count.
+ * Runs a closed loop: `drive` keeps the order's requests outstanding until `isOver`, tells the
+ * latency of each answer, and resolves when all are answered. Answers after the window don't count.
  */
-export async function runWindow(order: LoadOrder, drive: (isOver: (nowMs: number) => boolean, answered: (latencyMs: number) => void) => Promise<void>): Promise<LoadResult> {
+export async function runWindow(
+  { windowMs }: LoadOrder, drive: (isOver: (nowMs: number) => boolean, answered: (latencyMs: number) => void) => Promise<void>,
+): Promise<Window> {
   const latenciesMs: number[] = []
   const startedUs = monotonicUs()
-  const endMs = systemClock.monotonicMs() + order.windowMs
+  const endMs = systemClock.monotonicMs() + windowMs
   await drive((nowMs) => nowMs >= endMs, (latencyMs) => { latenciesMs.push(latencyMs) })
-  return { latenciesMs, startedUs, endedUs: monotonicUs() }
+  return { ...figuresOf(latenciesMs, windowMs), startedUs, endedUs: monotonicUs() }
 }
 
-/** What V8's profiles are stamped with. */
 function monotonicUs(): number {
   return Number(process.hrtime.bigint() / 1000n)
 }

@@ -7,7 +7,7 @@ import type { FrameSocket } from "../../src/wire/rpc/frame-socket.ts"
 import { createUpgrader, openWebSocket, WebSocketFrames } from "../../src/wire/rpc/websocket.ts"
 import { obeyParent, runWindow } from "./child.ts"
 import { sampleFrames } from "./frames.ts"
-import type { LoadOrder, LoadResult, Order } from "./orders.ts"
+import type { LoadOrder, StartOrder, Window } from "./orders.ts"
 
 /**
  * One of the three processes of the raw relay: the least that three hops over this transport can be.
@@ -41,7 +41,7 @@ obeyParent(async (order) => {
   }
 })
 
-async function dial({ port }: Extract<Order, { do: "start" }>, identity: LocalIdentity, path: string): Promise<FrameSocket> {
+async function dial({ port }: StartOrder, identity: LocalIdentity, path: string): Promise<FrameSocket> {
   const stream = await connectTls({ host: "127.0.0.1", port }, identity, new AbortController().signal)
   const socket = await openWebSocket(stream, path, "127.0.0.1")
   return new WebSocketFrames({ socket, stream, clock: systemClock, random: systemRandom, heartbeat: "ping" })
@@ -83,7 +83,7 @@ class NearEnd {
     socket.listen({ ...NO_END, onText: (text) => { this.#onAnswer(Number(text.slice(0, SLOT_CHARACTERS))) } })
   }
 
-  async load(order: LoadOrder): Promise<LoadResult> {
+  async load(order: LoadOrder): Promise<Window> {
     const frames = Array.from({ length: order.inFlight }, (_, slot) => Buffer.from(String(slot).padStart(SLOT_CHARACTERS, "0") + request.slice(SLOT_CHARACTERS)).toString())
     const sentAtMs = new Float64Array(order.inFlight)
     return await runWindow(order, (isOver, answered) => {

@@ -1,4 +1,5 @@
 import { systemClock, systemRandom } from "../../src/base/clock.ts"
+import { codeOf } from "../../src/base/errors.ts"
 import { Lifecycle } from "../../src/base/lifecycle.ts"
 import { createLog } from "../../src/bin/log.ts"
 import { IdentityFolder } from "../../src/wire/identity/identity-folder.ts"
@@ -6,19 +7,20 @@ import { OwnIdentity } from "../../src/wire/identity/own-identity.ts"
 import type { Operation } from "../../src/worker/client.ts"
 import { connectClient } from "../../src/worker/worker.ts"
 import { obeyParent, runWindow } from "./child.ts"
-import type { LoadOrder, LoadResult, Order } from "./orders.ts"
-import { BULK_USERS, REASON, userName, WORKFLOW } from "./scene.ts"
+import type { LoadOrder, StartOrder, Window } from "./orders.ts"
+import { BULK_USERS, REASON, userName, USERS, WORKFLOW } from "./scene.ts"
 
 /** Long enough that a loaded machine shows as latency, not as errors. */
 const DEADLINE_MS = 10_000
+const POLL_EVERY_MS = 50
 
 let operation: Operation | undefined
 let next = 0
 
-obeyParent(async (order) => order.do === "start" ? await start(order) : await load(order))
+obeyParent((order) => order.do === "start" ? start(order) : load(order))
 
 /** A worker as programs have it through the SDK: one link, one session, one operation. */
-async function start({ port, identity }: Extract<Order, { do: "start" }>): Promise<void> {
+async function start({ port, identity }: StartOrder): Promise<void> {
   const folder = new IdentityFolder(identity)
   const own = await folder.load()
   if (!own) throw new Error("the worker is not enrolled")
@@ -28,9 +30,24 @@ async function start({ port, identity }: Extract<Order, { do: "start" }>): Promi
     clock: systemClock, random: systemRandom, log, lifecycle: new Lifecycle({ clock: systemClock, log, stopDeadlineMs: 1_000 }),
   })
   operation = await client.begin({ product: "microsoft-365", workflow: WORKFLOW })
+  await untilDurable(operation)
 }
 
-async function load(order: LoadOrder): Promise<LoadResult> {
+/** The connector releases nothing before its second copy is durable in the cloud; the last user's comes last. */
+async function untilDurable(live: Operation): Promise<void> {
+  for (;;) {
+    try {
+      const { ekey } = await live.release(userName(USERS - 1))
+      ekey.wipe()
+      return
+    } catch (error) {
+      if (codeOf(error) !== "ERR_NOT_DURABLE") throw error
+      await systemClock.sleep(POLL_EVERY_MS)
+    }
+  }
+}
+
+async function load(order: LoadOrder): Promise<Window> {
   const live = operation
   if (!live) throw new Error("not started")
   const ask = order.kind === "single" ? () => releaseOne(live) : () => releaseMany(live)

@@ -28,7 +28,9 @@ export class Authorities {
     const held = this.#peers.get(role)
     if (held) return await held
     const { sockets, clock, log } = this.#options
-    const connecting = connectLocal({ path: sockets[role], methods: METHODS, clock, log })
+    const connecting = connectLocal({ path: sockets[role], methods: METHODS, clock, log }).catch((cause: unknown) => {
+      throw new EkeyError("ERR_AUTHORITY_UNAVAILABLE", `the ${role} authority does not answer`, { cause })
+    })
     this.#peers.set(role, connecting)
     const forget = (): void => {
       if (this.#peers.get(role) === connecting) this.#peers.delete(role)
@@ -37,9 +39,9 @@ export class Authorities {
       const peer = await connecting
       void peer.closed.then(forget)
       return peer
-    } catch (cause) {
+    } catch (error) {
       forget()
-      throw new EkeyError("ERR_AUTHORITY_UNAVAILABLE", `the ${role} authority does not answer`, { cause })
+      throw error
     }
   }
 

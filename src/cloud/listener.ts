@@ -63,6 +63,12 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
   const door = new Door(options)
   const { certificatePem, keyPem } = options.identity()
   const server = createServer({ cert: certificatePem, key: keyPem, minVersion: "TLSv1.3", requestCert: true, rejectUnauthorized: false })
+  // Those that have not got as far as HTTP too, which the server itself does not count.
+  const connections = new Set<Duplex>()
+  server.on("connection", (connection: Duplex) => {
+    connections.add(connection)
+    connection.once("close", () => connections.delete(connection))
+  })
   server.headersTimeout = HEADERS_WITHIN_MS
   server.on("request", (_request, response) => response.writeHead(426, { upgrade: "websocket" }).end())
   server.on("tlsClientError", (error) => { log.debug("tls handshake failed", describeError(error)) })
@@ -84,7 +90,7 @@ export async function listen(options: ListenerOptions): Promise<Listener> {
       const { promise: closed, resolve: done } = Promise.withResolvers<undefined>()
       server.close(() => { done(undefined) })
       await door.closeAll()
-      server.closeAllConnections()
+      for (const connection of connections) connection.destroy()
       await closed
     },
   }
@@ -122,7 +128,7 @@ class Door {
         await this.#enrol(request, stream, head)
         return
       default:
-        stream.end("HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        endWith(stream, "404 Not Found")
     }
   }
 
@@ -151,7 +157,7 @@ class Door {
 
   async #enrol(request: IncomingMessage, stream: Duplex, head: Buffer): Promise<void> {
     if (this.#enrolling >= MAX_ENROLLING) {
-      stream.end("HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+      endWith(stream, "503 Service Unavailable")
       return
     }
     this.#enrolling += 1
@@ -179,6 +185,12 @@ class Door {
   /** The reason is named in the log, and by its code to the peer, whose own log is where its admin looks. */
   #refuse(request: IncomingMessage, stream: Duplex, error: EkeyError): void {
     this.#options.log.warn("upgrade refused", { ...describeError(error), path: request.url, remote: request.socket.remoteAddress })
-    stream.end(`HTTP/1.1 ${error.retryable ? "503 Service Unavailable" : "403 Forbidden"}\r\nConnection: close\r\nContent-Length: 0\r\n${REFUSAL_HEADER}: ${error.code}\r\n\r\n`)
+    endWith(stream, error.retryable ? "503 Service Unavailable" : "403 Forbidden", `${REFUSAL_HEADER}: ${error.code}\r\n`)
   }
+}
+
+/** Answers and hangs up: who was refused does not keep the connection by leaving its own half open. */
+function endWith(stream: Duplex, status: string, header = ""): void {
+  stream.once("finish", () => { stream.destroy() })
+  stream.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n${header}\r\n`)
 }

@@ -15,6 +15,9 @@ export interface OpenOperation {
   releases: number
 }
 
+/** Bounds what one worker can have the gateway remember. */
+const MAX_OPEN_PER_WORKER = 1_000
+
 /** Open operations: stored at begin and end, looked up in memory for each release. */
 export class OpenOperations {
   readonly #stored: StoredOperations
@@ -32,7 +35,9 @@ export class OpenOperations {
     }
   }
 
+  /** @throws EkeyError ERR_OVERLOADED while the worker has too many open. */
   async begin(tenant: string, worker: string, params: Omit<OperationBeginParams, "deadlineMs">): Promise<string> {
+    if (this.#openOf(tenant, worker) >= MAX_OPEN_PER_WORKER) throw new EkeyError("ERR_OVERLOADED", "too many operations are open: end some")
     const { product, workflow, run } = params
     const id = toBase64url(randomBytes(16))
     await this.#stored.begin({ tenant, id, worker, product, workflow, run })
@@ -50,6 +55,12 @@ export class OpenOperations {
       throw new EkeyError("ERR_OPERATION", "no such operation")
     }
     return operation
+  }
+
+  #openOf(tenant: string, worker: string): number {
+    let open = 0
+    for (const operation of this.#open.values()) if (operation.tenant === tenant && operation.worker === worker) open += 1
+    return open
   }
 
   /** @throws EkeyError ERR_OPERATION when it is unknown, another's, or ended otherwise. */

@@ -3,6 +3,7 @@ import { toBase64url } from "../base/bytes.ts"
 import type { Clock } from "../base/clock.ts"
 import { codeOf, describeError, EkeyError } from "../base/errors.ts"
 import type { Logger } from "../base/logger.ts"
+import type { WirePeer } from "../wire/link/gateway-link.ts"
 import type { Outcome } from "../wire/messages/operation.ts"
 import type { Cron } from "./cron.ts"
 import type { Registry } from "./registry.ts"
@@ -140,6 +141,7 @@ export class Scheduler {
       await worker.peer.call("job.start", { run: id, job, user, product, workflow, parameters }, START_WITHIN_MS)
     } catch (error) {
       await this.#failToStart(id, error)
+      if (codeOf(error) === "ERR_DEADLINE") this.#cancel(worker.peer, id)
     }
     return id
   }
@@ -149,6 +151,13 @@ export class Scheduler {
     const reason = codeOf(error) ?? "ERR_INTERNAL"
     log.warn("run failed to start", { run: id, ...describeError(error) })
     await runs.fail(id, { reason, detail: error instanceof EkeyError ? error.message : "internal error" })
+  }
+
+  /** A worker that answered too late may have the job all the same: what was given up must not go on. */
+  #cancel(peer: WirePeer, run: string): void {
+    peer.call("job.cancel", { run }, START_WITHIN_MS).catch((error: unknown) => {
+      this.#options.log.warn("run not cancelled", { run, ...describeError(error) })
+    })
   }
 
   async #giveUpLost(): Promise<void> {

@@ -11,8 +11,8 @@ const WorkflowPattern = z.string().max(64)
 
 /** The `policy` section of the connector's config. */
 export const PolicyConfig = z.strictObject({
-  workflows: z.array(WorkflowPattern).describe("workflows that may have ekeys; an empty list allows none"),
-})
+  workflows: z.array(WorkflowPattern).describe("workflows that may have ekeys, by name or prefix.*; an empty list allows none"),
+}).describe("what this connector releases, whatever the cloud asks for")
 export type PolicyConfig = z.infer<typeof PolicyConfig>
 
 /** Who asks for which user's ekey, and what for. */

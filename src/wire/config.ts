@@ -17,8 +17,8 @@ export const GatewayUrl = z.string().max(256).refine((url) => {
 }, "must be a wss:// URL without path or credentials, for example wss://gateway.example.com:7400")
 
 export const LogConfig = z.strictObject({
-  level: z.enum(LOG_LEVELS).default("info").describe("debug also names every release"),
-}).prefault({})
+  level: z.enum(LOG_LEVELS).default("info").describe("the least that is logged: debug (which also names every release), info, warn or error"),
+}).prefault({}).describe("what is logged, as JSON lines on stdout")
 
 /** Settings of everybody who dials the gateway. */
-export const CloudConfig = z.strictObject({ url: GatewayUrl.describe("the gateway, wss://host[:port]") })
+export const CloudConfig = z.strictObject({ url: GatewayUrl.describe("the gateway, wss://host[:port]") }).describe("how the cloud is reached")

@@ -16,9 +16,9 @@ export const EnvironmentName = z.string().max(128).regex(/^[A-Za-z_][A-Za-z0-9_]
  *   others which don't inherit the descriptor; works while the child runs.
  */
 export const EkeyHandoff = z.discriminatedUnion("via", [
-  z.strictObject({ via: z.literal("fd") }),
-  z.strictObject({ via: z.literal("environment"), name: EnvironmentName }),
-  z.strictObject({ via: z.literal("password-command"), name: EnvironmentName }),
+  z.strictObject({ via: z.literal("fd").describe("the program reads it from /dev/fd/3") }),
+  z.strictObject({ via: z.literal("environment").describe("a variable holds it"), name: EnvironmentName.describe("the variable") }),
+  z.strictObject({ via: z.literal("password-command").describe("a variable holds a command that prints it"), name: EnvironmentName.describe("the variable") }),
 ])
 export type EkeyHandoff = z.infer<typeof EkeyHandoff>
 

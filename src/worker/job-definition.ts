@@ -1,5 +1,6 @@
 import { isAbsolute } from "node:path"
 import { z } from "zod"
+import { namedValues } from "../wire/messages/named-values.ts"
 import { Name } from "../wire/messages/scalars.ts"
 import { Workflow } from "../wire/messages/workflows.ts"
 import { DEFAULT_HANDOFF, EKEY_FD_VARIABLE, EkeyHandoff, EnvironmentName } from "./ekey-handoff.ts"
@@ -31,8 +32,8 @@ export const JobDefinition = z.strictObject({
   repository: Text.min(1).describe("where backups go; may hold {user}"),
   destination: Text.min(1).optional().describe("where restores go; may hold {user}"),
   handoff: EkeyHandoff.default(DEFAULT_HANDOFF).describe("how the program gets its ekey"),
-  environment: z.record(EnvironmentName, Text).default({}).describe("fixed variables for the program"),
-  parameters: z.record(Name, JobParameter).default({}).describe("what the cloud's scheduler may send, by name"),
+  environment: namedValues(EnvironmentName, Text).default({}).describe("fixed variables for the program"),
+  parameters: namedValues(Name, JobParameter).default({}).describe("what the cloud's scheduler may send, by name"),
   workflows: z.array(Workflow).min(1).optional().describe("workflows for which the job may run; default: all"),
   statistics: StatisticsMap.optional().describe("counters to report, each by its name in the JSON summary that the program prints as a line"),
   timeoutSeconds: z.int().min(1).max(2_000_000).default(86_400).describe("the program is ended after this many seconds"),

@@ -13,6 +13,9 @@ import { allowsWorkflow } from "./job-definition.ts"
 import type { JobDefinition } from "./job-definition.ts"
 import { readStatistics } from "./job-statistics.ts"
 
+/** Runs at once, whatever the cloud asks for. */
+const MAX_RUNS = 32
+
 /** Between two tries to tell the cloud how a run ended. */
 const REPORT_EVERY_MS = 5_000
 const REPORT_WITHIN_MS = 10_000
@@ -51,11 +54,14 @@ export class JobRunner {
 
   /**
    * Begins a run and returns; repeating it changes nothing.
-   * @throws EkeyError ERR_JOB for an unknown job, a workflow or a parameter that it does not allow: nothing is run.
+   * @throws EkeyError ERR_JOB for an unknown job, a workflow or a parameter that it does not allow,
+   * ERR_DRAINING once everything is being ended: nothing is run.
    */
   start(params: JobStartParams): void {
     const { jobs, signal, log } = this.#options
     if (this.#runs.has(params.run)) return
+    if (signal.aborted) throw new EkeyError("ERR_DRAINING", "this worker is shutting down")
+    if (this.#runs.size >= MAX_RUNS) throw new EkeyError("ERR_OVERLOADED", "too many runs are under way here")
     const job = Object.hasOwn(jobs, params.job) ? jobs[params.job] : undefined
     if (!job) throw new EkeyError("ERR_JOB", "the job is not defined here")
     if (!allowsWorkflow(job, params.workflow)) throw new EkeyError("ERR_JOB", "the job is not for this workflow")
@@ -86,8 +92,10 @@ export class JobRunner {
 
   async #execute(params: JobStartParams, job: JobDefinition, command: JobCommand, signal: AbortSignal): Promise<Outcome> {
     const { client, clock } = this.#options
+    refuseCancelled(signal)
     const operation = await client.begin({ product: params.product, workflow: params.workflow, run: params.run })
     try {
+      refuseCancelled(signal)
       const askedMs = clock.monotonicMs()
       const { ekey } = await operation.release(params.user, { reason: `job ${params.job}` })
       const releaseMs = clock.monotonicMs() - askedMs
@@ -101,6 +109,7 @@ export class JobRunner {
   }
 
   async #runProgram(job: JobDefinition, command: JobCommand, ekey: Uint8Array, releaseMs: number, signal: AbortSignal): Promise<Outcome> {
+    refuseCancelled(signal)
     const { environment, clock, log } = this.#options
     const timeout = new AbortController()
     const cancelTimeout = clock.after(job.timeoutSeconds * 1000, () => { timeout.abort() })
@@ -122,7 +131,7 @@ export class JobRunner {
         },
       }))
       if (timeout.signal.aborted) return failed(result, `the program took longer than ${String(job.timeoutSeconds)} s`)
-      if (signal.aborted) return failed(result, "the job was cancelled")
+      if (signal.aborted) return failed(result, CANCELLED)
       if (result.exitCode !== 0) return failed(result, `exit code ${String(result.exitCode)}: ${result.tail}`)
       return { state: "succeeded", exitCode: 0, statistics: { ...counters, releaseMs, programMs: clock.monotonicMs() - startedMs } }
     } finally {
@@ -149,6 +158,13 @@ export class JobRunner {
       }
     }
   }
+}
+
+const CANCELLED = "the job was cancelled"
+
+/** A run that was cancelled before its program began asks for no ekey and runs nothing. */
+function refuseCancelled(signal: AbortSignal): void {
+  if (signal.aborted) throw new EkeyError("ERR_JOB_FAILED", CANCELLED)
 }
 
 function failed(result: ChildResult, detail: string): Outcome {

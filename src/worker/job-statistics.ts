@@ -1,8 +1,11 @@
 import { z } from "zod"
+import { namedValues } from "../wire/messages/named-values.ts"
 import { Statistics } from "../wire/messages/operation.ts"
 
 /** Our counters by the names that the program's own summary has for them. */
-export const StatisticsMap = z.record(z.string().regex(/^[a-z][A-Za-z]{0,31}$/), z.string().min(1).max(64))
+export const StatisticsMap = namedValues(z.string().regex(/^[a-z][A-Za-z]{0,31}$/), z.string().min(1).max(64))
+  // A run's report has 16, and the job runner adds two of its own.
+  .refine((map) => Object.keys(map).length <= 14, "at most 14 counters")
 export type StatisticsMap = z.infer<typeof StatisticsMap>
 
 /**

@@ -1,5 +1,5 @@
 import { resolve } from "node:path"
-import { Command, Option } from "commander"
+import { Command, InvalidArgumentError, Option } from "commander"
 import { systemClock } from "../../base/clock.ts"
 import { silentLogger } from "../../base/logger.ts"
 import { ADMIN_METHODS } from "../../cloud/admin/methods.ts"
@@ -50,12 +50,18 @@ export function adminCommands(): Command[] {
     .addHelpText("after", "\nExample:\n  $ ekey-cloud schedule start --tenant acme --name nightly").action(startSchedule)
   withCommon(schedule.command("runs")).description("list a schedule's runs, newest first")
     .requiredOption("--schedule <name>", "whose runs", parseAs(Name))
-    .option("--limit <n>", "at most so many", (text) => Number(text), 20)
+    .option("--limit <n>", "at most so many", parseLimit, 20)
     .addHelpText("after", "\nExample:\n  $ ekey-cloud schedule runs --tenant acme --schedule nightly --json").action(listRuns)
 
   const status = new Command("status").description("who is connected").option("--config <file>", "the gateway's config", DEFAULT_CONFIG).option("--json", "print one JSON object")
     .addHelpText("after", "\nExample:\n  $ ekey-cloud status --json").action(showStatus)
   return [user, schedule, status]
+}
+
+function parseLimit(text: string): number {
+  const limit = Number(text)
+  if (!(Number.isInteger(limit) && limit >= 1 && limit <= 500)) throw new InvalidArgumentError("It must be from 1 to 500.")
+  return limit
 }
 
 function withCommon(command: Command): Command {

@@ -132,6 +132,7 @@ function startChild(flags: RunFlags, of: Role, lifecycle: Lifecycle): void {
 
 async function makeToken(flags: TokenFlags): Promise<void> {
   const folder = resolve(flags.data)
+  checkTenant(flags.role, flags.tenant)
   const token = await mintToken({ role: flags.role, folder, trustDomain: await trustDomainOf(folder, flags.role), clock: systemClock }, { tenant: flags.tenant ?? null, name: flags.name })
   const text = formatToken(token)
   if (flags.out === undefined) {
@@ -145,10 +146,16 @@ async function makeToken(flags: TokenFlags): Promise<void> {
 async function revokeName(flags: RevokeFlags): Promise<void> {
   const folder = resolve(flags.data)
   if ((flags.name === undefined) === (flags.serial === undefined)) throw new EkeyError("ERR_USAGE", "give --name (with --tenant) or --serial")
+  if (flags.serial === undefined) checkTenant(flags.role, flags.tenant)
   const what = flags.serial === undefined ? { tenant: flags.tenant ?? null, name: flags.name ?? "" } : { serial: flags.serial }
   const serials = await revoke({ role: flags.role, folder, trustDomain: await trustDomainOf(folder, flags.role), clock: systemClock }, what)
   for (const serial of serials) printLine(serial)
   printNotice(`${String(serials.length)} certificates revoked; connected peers are told within seconds`)
+}
+
+function checkTenant(of: Role, tenant: string | undefined): void {
+  if (of === "gateway" && tenant !== undefined) throw new EkeyError("ERR_USAGE", "--tenant: a gateway has no tenant, leave it out")
+  if (of !== "gateway" && tenant === undefined) throw new EkeyError("ERR_USAGE", `--tenant: a ${of} belongs to a customer, name it`)
 }
 
 async function printPins(flags: { data: string }): Promise<void> {

@@ -1,5 +1,6 @@
 import { z } from "zod"
 import { JobParameters } from "../../wire/messages/job.ts"
+import { namedValues } from "../../wire/messages/named-values.ts"
 import { DeadlineMs, EkeyVersion, Name, TenantId, TimestampMs, UserId } from "../../wire/messages/scalars.ts"
 import { Product, Workflow } from "../../wire/messages/workflows.ts"
 
@@ -12,7 +13,7 @@ const ScheduleView = z.strictObject({
 const RunView = z.strictObject({
   id: z.string(), schedule: z.string(), user: UserId, job: z.string(), worker: z.string().nullable(),
   state: z.enum(["starting", "running", "succeeded", "failed"]), reason: z.string().nullable(), detail: z.string().nullable(),
-  exitCode: z.int().nullable(), statistics: z.record(z.string(), z.number()).nullable(), startedAtMs: TimestampMs, endedAtMs: TimestampMs.nullable(),
+  exitCode: z.int().nullable(), statistics: namedValues(z.string(), z.number()).nullable(), startedAtMs: TimestampMs, endedAtMs: TimestampMs.nullable(),
 })
 const PeerView = z.strictObject({ role: z.enum(["connector", "worker"]), tenant: TenantId, name: Name, notAfterMs: TimestampMs, jobs: z.array(Name) })
 
@@ -24,7 +25,7 @@ export const ADMIN_METHODS = {
   "schedule.remove": { params: z.strictObject({ ...ofTenant, name: Name }), result: z.strictObject({}) },
   "schedule.list": { params: z.strictObject(ofTenant), result: z.strictObject({ schedules: z.array(ScheduleView) }) },
   "schedule.start": { params: z.strictObject({ ...ofTenant, name: Name }), result: z.strictObject({ run: z.string() }) },
-  "run.list": { params: z.strictObject({ ...ofTenant, schedule: Name, limit: z.int().min(1).max(1000) }), result: z.strictObject({ runs: z.array(RunView) }) },
+  "run.list": { params: z.strictObject({ ...ofTenant, schedule: Name, limit: z.int().min(1).max(500) }), result: z.strictObject({ runs: z.array(RunView) }) },
   "status": { params: z.strictObject({ deadlineMs: DeadlineMs }), result: z.strictObject({ peers: z.array(PeerView) }) },
 } as const
 export type AdminMethods = typeof ADMIN_METHODS

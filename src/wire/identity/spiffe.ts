@@ -3,7 +3,7 @@ import { EkeyError } from "../../base/errors.ts"
 import { Name, TenantId } from "../messages/scalars.ts"
 
 /** What a peer is. Each role has an authority of its own, which vouches for nothing else. */
-export const Role = z.enum(["gateway", "connector", "worker"])
+export const Role = z.enum(["gateway", "connector", "worker"]).describe("what a peer is")
 export type Role = z.infer<typeof Role>
 
 export const ROLES: readonly Role[] = Role.options

@@ -34,7 +34,7 @@ export async function enrolThroughGateway(options: EnrolmentOptions): Promise<Lo
   const stream = await connectTls(address, undefined, signal)
   try {
     const certificate = stream.getPeerX509Certificate()
-    const socket = await openWebSocket(stream, PATHS.enrol, address.host)
+    const socket = await openWebSocket(stream, PATHS.enrol, address.host, signal)
     const peer = new RpcPeer({ socket: new WebSocketFrames({ socket, stream, clock, random: () => 0, heartbeat: "none" }), methods: METHODS, handlers: {}, clock, log })
     const identity = await enrolWith(peer, options)
     // Only now are the roots known with which the gateway itself can be judged.

@@ -1,4 +1,5 @@
 import type { X509Certificate } from "node:crypto"
+import type { TLSSocket } from "node:tls"
 import type { Clock } from "../../base/clock.ts"
 import { EkeyError } from "../../base/errors.ts"
 import type { Logger } from "../../base/logger.ts"
@@ -41,12 +42,17 @@ export interface GatewayLinkOptions {
 export function createGatewayDial(options: GatewayLinkOptions): (signal: AbortSignal) => Promise<WirePeer> {
   return async (signal) => {
     const { peer, certificate, identity } = await connectPeer(options, signal)
+    const stop = (): void => { peer.close(CLOSE_CODES.goingAway, "shutting down") }
+    signal.addEventListener("abort", stop, { once: true })
+    if (signal.aborted) stop()
     try {
       await greet(options, peer, certificate, identity)
       return peer
     } catch (error) {
       peer.close(CLOSE_CODES.identity, "refused")
       throw error
+    } finally {
+      signal.removeEventListener("abort", stop)
     }
   }
 }
@@ -58,15 +64,23 @@ interface Connected {
 }
 
 async function connectPeer(options: GatewayLinkOptions, signal: AbortSignal): Promise<Connected> {
-  const { address, path, revocations, clock, random, log } = options
+  const { address, clock } = options
   const identity = options.identity()
   const giveUp = new AbortController()
   const cancel = clock.after(CONNECT_WITHIN_MS, () => { giveUp.abort() })
-  const stream = await connectTls(address, identity, AbortSignal.any([signal, giveUp.signal])).finally(cancel)
+  const inTime = AbortSignal.any([signal, giveUp.signal])
+  try {
+    return await converse(options, identity, await connectTls(address, identity, inTime), inTime)
+  } finally {
+    cancel()
+  }
+}
+
+async function converse({ address, path, revocations, handlers, clock, random, log }: GatewayLinkOptions, identity: LocalIdentity, stream: TLSSocket, inTime: AbortSignal): Promise<Connected> {
   try {
     const certificate = stream.getPeerX509Certificate()
     verifyPeer({ certificate, expect: { role: "gateway" }, trust: identity.trust, revocations: "later", nowMs: clock.now() })
-    const socket = await openWebSocket(stream, path, address.host)
+    const socket = await openWebSocket(stream, path, address.host, inTime)
     const update: WireHandlers["revocation.update"] = (params) => {
       applyLists(revocations, params.revocations)
       return Promise.resolve({})
@@ -74,7 +88,7 @@ async function connectPeer(options: GatewayLinkOptions, signal: AbortSignal): Pr
     const peer = new RpcPeer({
       socket: new WebSocketFrames({ socket, stream, clock, random, heartbeat: "ping" }),
       methods: METHODS,
-      handlers: { ...options.handlers, "revocation.update": update },
+      handlers: { ...handlers, "revocation.update": update },
       clock,
       log,
     })

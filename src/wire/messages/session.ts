@@ -3,7 +3,7 @@ import { CertificateDer } from "./certificate.ts"
 import { base64url, DeadlineMs, Id128, TimestampMs } from "./scalars.ts"
 
 /** An RSASSA-PSS signature by a key of up to 4096 bits. */
-export const Signature = base64url({ maxBytes: 512 })
+export const Signature = base64url({ maxBytes: 512 }).describe("RSASSA-PSS signature")
 
 /** A worker asks a custodian of its tenant for a session; `signature` is over the offer (docs/protocol.md). */
 export const SessionOpenParams = z.strictObject({
@@ -21,6 +21,6 @@ export const SessionOpenResult = z.strictObject({
   certificate: CertificateDer.describe("the custodian's certificate, DER"),
   encapsulatedKey: base64url({ bytes: 32 }).describe("HPKE enc"),
   expiresAtMs: TimestampMs.describe("the session's end by the custodian's clock"),
-  signature: Signature.describe("by the custodian's key over the session answer"),
+  signature: Signature.describe("by the custodian's key over the session transcript"),
 })
 export type SessionOpenResult = z.infer<typeof SessionOpenResult>

@@ -1,7 +1,7 @@
 import { z } from "zod"
 
 /** The products that the two product documents name, and the endpoint workloads that they leave out. */
-export const Product = z.enum(["microsoft-365", "google-workspace", "entra-id", "endpoint"])
+export const Product = z.enum(["microsoft-365", "google-workspace", "entra-id", "endpoint"]).describe("the product whose data is handled")
 export type Product = z.infer<typeof Product>
 
 /**
@@ -23,5 +23,5 @@ export const WORKFLOWS = [
   "restore.user-portal.in-place", "restore.user-portal.copy", "restore.user-client.in-place", "restore.user-client.copy",
 ] as const
 
-export const Workflow = z.enum(WORKFLOWS)
+export const Workflow = z.enum(WORKFLOWS).describe("what an ekey is needed for")
 export type Workflow = z.infer<typeof Workflow>

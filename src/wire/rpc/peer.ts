@@ -118,6 +118,8 @@ export class RpcPeer<T extends MethodTable> {
   }
 
   #receive(text: string): void {
+    // The connection is ending because of this peer's frames: whatever it still sends is not looked at.
+    if (this.#strikes >= MAX_STRIKES) return
     let frame: Frame
     try {
       frame = parseFrame(text)
@@ -153,8 +155,7 @@ export class RpcPeer<T extends MethodTable> {
     }
     const parsed = schema.params.safeParse(rawParams)
     if (!parsed.success) {
-      const issue = parsed.error.issues[0]
-      this.#strike(new EkeyError("ERR_PARAMS", `${issue?.path.map(String).join(".") || "params"}: ${issue?.code ?? "invalid"}`), id)
+      this.#strike(new EkeyError("ERR_PARAMS", describeIssue(parsed.error.issues[0])), id)
       return
     }
     if (this.#serving.size >= MAX_IN_FLIGHT) {
@@ -197,8 +198,10 @@ export class RpcPeer<T extends MethodTable> {
 
   #fail(id: number | null, error: EkeyError): void {
     if (id === null) {
-      // The peer says that a frame of ours was outside the protocol: worth a line, not an answer.
+      // The peer says that a frame of ours was outside the protocol: worth a line, not an answer. One
+      // that says so again and again would have ended the connection, or is lying.
       this.#log.warn("peer refused a frame", { code: error.code, error: error.message })
+      this.#count()
       return
     }
     this.#take(id)?.reject(error)
@@ -227,9 +230,13 @@ export class RpcPeer<T extends MethodTable> {
 
   /** Tells the peer what was wrong, and ends the connection if it goes on. */
   #strike(error: EkeyError, id: number | null = null): void {
-    this.#strikes += 1
-    this.#log.warn("frame refused", { code: error.code, error: error.message, strikes: this.#strikes })
+    this.#log.warn("frame refused", { code: error.code, error: error.message, strikes: this.#strikes + 1 })
     this.#socket.send(errorFrame(id, error))
+    this.#count()
+  }
+
+  #count(): void {
+    this.#strikes += 1
     if (this.#strikes >= MAX_STRIKES) this.close(CLOSE_CODES.protocol, "too many frames outside the protocol")
   }
 
@@ -240,6 +247,16 @@ export class RpcPeer<T extends MethodTable> {
     this.#pending.clear()
     this.#closed.resolve({ code, reason })
   }
+}
+
+/** Longer names of fields are cut: they may be the peer's own words, and go into the log. */
+const MAX_FIELD_CHARACTERS = 128
+
+/** Which field is wrong and how, never what was in it. */
+function describeIssue(issue: z.core.$ZodIssue | undefined): string {
+  const unknown = issue?.code === "unrecognized_keys" ? issue.keys.slice(0, 1) : []
+  const field = [...issue?.path ?? [], ...unknown].map(String).join(".").slice(0, MAX_FIELD_CHARACTERS)
+  return `${field || "params"}: ${issue?.code ?? "invalid"}`
 }
 
 /** Every method's parameters carry the milliseconds that the caller still waits. */

@@ -17,9 +17,10 @@ const CLOSE_WITHIN_MS = 2_000
 
 /**
  * Opens a WebSocket over a connection that is already made and judged (TLS or a local socket).
+ * Aborting destroys the connection: an end that never answers the handshake holds nobody up.
  * @throws EkeyError ERR_UNREACHABLE with the refusal's HTTP status, or ERR_VERSION for another subprotocol.
  */
-export async function openWebSocket(stream: Socket, path: string, host: string): Promise<WebSocket> {
+export async function openWebSocket(stream: Socket, path: string, host: string, signal?: AbortSignal): Promise<WebSocket> {
   // The agent is off and the connection given: ws must not dial by itself.
   const socket = new WebSocket(`ws://${host}${path}`, SUBPROTOCOL, { ...OPTIONS, createConnection: () => stream })
   const { promise, resolve, reject } = Promise.withResolvers<WebSocket>()
@@ -29,7 +30,14 @@ export async function openWebSocket(stream: Socket, path: string, host: string):
     request.destroy()
   })
   socket.on("error", (cause) => { reject(new EkeyError("ERR_UNREACHABLE", "the WebSocket handshake failed", { cause })) })
-  return await promise
+  const abort = (): void => { stream.destroy(new Error("connecting took too long or was given up")) }
+  signal?.addEventListener("abort", abort, { once: true })
+  if (signal?.aborted) abort()
+  try {
+    return await promise
+  } finally {
+    signal?.removeEventListener("abort", abort)
+  }
 }
 
 /** A gateway refuses an upgrade with its error code in a header, so that the client's log can name it. */

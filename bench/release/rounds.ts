@@ -1,0 +1,84 @@
+import { Window } from "./orders.ts"
+import type { LoadOrder } from "./orders.ts"
+import type { Running } from "./processes.ts"
+import type { Relay } from "./relay.ts"
+import { BULK_IN_FLIGHT, BULK_USERS } from "./scene.ts"
+import { median, medianFigures } from "./statistics.ts"
+import type { Figures } from "./statistics.ts"
+import type { System } from "./system.ts"
+
+export const IN_FLIGHT = [1, 64, 256] as const
+type ByInFlight = Record<(typeof IN_FLIGHT)[number], Figures>
+
+/** What the rounds showed: medians. */
+export interface Measured {
+  readonly release: ByInFlight
+  readonly relay: ByInFlight
+  /** Ekeys, not requests. */
+  readonly bulk: { readonly perSecond: number }
+}
+
+export interface RoundsOptions {
+  readonly system: System
+  readonly relay: Relay
+  readonly rounds: number
+  readonly warmUpMs: number
+  /** Given how many windows are left, warm-up included as none. */
+  readonly windowMs: (windowsLeft: number) => number
+  readonly progress: (line: string) => void
+}
+
+/** Windows of one round: both sides at each level, and one of bulk. */
+const WINDOWS_A_ROUND = 2 * IN_FLIGHT.length + 1
+
+/**
+ * Takes turns between the system and the relay, so that whatever else the machine does falls on both;
+ * who goes first alternates too. Neither has anything to do while the other is measured.
+ */
+export async function measure(options: RoundsOptions): Promise<Measured> {
+  const { system, relay, rounds, warmUpMs, progress } = options
+  const single = (inFlight: number, windowMs: number): LoadOrder => ({ do: "load", kind: "single", inFlight, windowMs })
+  progress("warming up")
+  await load(relay.near, single(64, warmUpMs))
+  await load(system.worker, single(64, 2 * warmUpMs))
+  await load(system.worker, { do: "load", kind: "bulk", inFlight: BULK_IN_FLIGHT, windowMs: warmUpMs / 2 })
+
+  const releases = seriesByInFlight()
+  const relays = seriesByInFlight()
+  const bulks: number[] = []
+  let left = rounds * WINDOWS_A_ROUND
+  const nextWindowMs = (): number => options.windowMs(left--)
+  for (let round = 1; round <= rounds; round++) {
+    for (const inFlight of IN_FLIGHT) {
+      const sides = [
+        async () => relays[inFlight].push(await load(relay.near, single(inFlight, nextWindowMs()))),
+        async () => releases[inFlight].push(await load(system.worker, single(inFlight, nextWindowMs()))),
+      ]
+      for (const side of round % 2 === 0 ? sides.reverse() : sides) await side()
+    }
+    const bulk = await load(system.worker, { do: "load", kind: "bulk", inFlight: BULK_IN_FLIGHT, windowMs: nextWindowMs() })
+    bulks.push(bulk.perSecond * BULK_USERS)
+    progress(`round ${String(round)} of ${String(rounds)}: ${summary(releases, relays, bulks)}`)
+  }
+  return { release: medians(releases), relay: medians(relays), bulk: { perSecond: median(bulks) } }
+}
+
+/** Asks one process for one window of load. */
+export async function load(process: Running, order: LoadOrder): Promise<Window> {
+  return Window.parse(await process.obey(order))
+}
+
+type Series = Record<(typeof IN_FLIGHT)[number], Figures[]>
+
+function seriesByInFlight(): Series {
+  return { 1: [], 64: [], 256: [] }
+}
+
+function medians(series: Series): ByInFlight {
+  return { 1: medianFigures(series[1]), 64: medianFigures(series[64]), 256: medianFigures(series[256]) }
+}
+
+function summary(releases: Series, relays: Series, bulks: readonly number[]): string {
+  const of = (series: Series): string => IN_FLIGHT.map((inFlight) => Math.round(series[inFlight].at(-1)?.perSecond ?? 0)).join("/")
+  return `releases/s ${of(releases)}, relayed/s ${of(relays)}, bulk ekeys/s ${String(Math.round(bulks.at(-1) ?? 0))}`
+}
