@@ -21,7 +21,7 @@ export function limitTable(): string {
     ["difference of two clocks, in signed statements", duration(MAX_CLOCK_SKEW_MS), "the statement is refused"],
     ["life of a revocation list", `at most ${duration(REVOCATION_LIFE_MS)}`, "the list is refused, or stale"],
     ["life of a session", `at most ${duration(SESSION_MS)}`, "`ERR_SESSION`: open another"],
-    ["life of a sealed answer", duration(RELEASE_MS), "the worker refuses it (section 10.4)"],
+    ["life of a sealed answer", duration(RELEASE_MS), "the worker refuses it (section 10)"],
     ["DNS, TCP and TLS together, when dialling", duration(CONNECT_WITHIN_MS), "the dial failed"],
     ["pings of the dialling end", `every ${duration(PING_EVERY_MS)}, ±10 %`, "see section 3.6"],
     ["answer to a ping", `within ${duration(PONG_WITHIN_MS)}`, "the dialling end gives the connection up"],

@@ -68,6 +68,8 @@ export const ERROR_CODES = {
   ERR_STORE_DAMAGED: { retryable: false, what: "the store's file is damaged", mend: "put back an undamaged copy of the data folder; check the disk" },
   ERR_ROOT_KEY: { retryable: false, what: "the root key is missing or unusable while the store is not empty", mend: "bring the root key back; a new one can't open what is stored" },
 
+  ERR_AUDIT: { retryable: true, what: "the audit log can't be written, read or followed", mend: "make room on its disk, or bring the log's files back; nothing is released meanwhile. An altered log is named by `ekey-connector audit verify`" },
+
   ERR_CONFIG: { retryable: false, what: "the configuration is wrong", mend: "the message names each setting and its mend" },
   ERR_USAGE: { retryable: false, what: "the command line is wrong", mend: "see the command's --help" },
   ERR_FILE: { retryable: false, what: "a file could not be read or written, or others may read it", mend: "the message names what is wrong with it" },

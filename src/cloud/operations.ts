@@ -67,7 +67,8 @@ export class OpenOperations {
   async end(tenant: string, worker: string, params: Omit<OperationEndParams, "deadlineMs">): Promise<void> {
     const { operation: id, outcome } = params
     const operation = this.#open.get(id)
-    const releases = operation?.tenant === tenant && operation.worker === worker ? operation.releases : 0
+    // One that has ended keeps its count, so that the same end again is no other end.
+    const releases = operation?.tenant === tenant && operation.worker === worker ? operation.releases : (await this.#stored.find(tenant, id))?.releases ?? 0
     await this.#stored.end({ tenant, id, worker, reason: outcome.state === "failed" ? outcome.reason : null, releases })
     this.#open.delete(id)
   }

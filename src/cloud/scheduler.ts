@@ -163,6 +163,8 @@ export class Scheduler {
   async #giveUpLost(): Promise<void> {
     const { runs, workers, clock } = this.#options
     const unfinished = await runs.unfinished()
+    const ids = new Set(unfinished.map(({ id }) => id))
+    for (const id of this.#awaySinceMs.keys()) if (!ids.has(id)) this.#awaySinceMs.delete(id)
     for (const run of unfinished) {
       if (run.worker === null || workers.of(run.tenant).some((worker) => worker.name === run.worker && worker.jobs.size > 0)) {
         this.#awaySinceMs.delete(run.id)

@@ -27,7 +27,7 @@ export class Link<P extends LinkPeer> {
   readonly #options: LinkOptions<P>
   #state: LinkState = INITIAL
   #peer: P | undefined
-  #waiting = new Set<(peer: P) => void>()
+  readonly #waiting = new Set<PromiseWithResolvers<P>>()
 
   constructor(options: LinkOptions<P>) {
     this.#options = options
@@ -44,14 +44,15 @@ export class Link<P extends LinkPeer> {
    */
   async ready(withinMs: number): Promise<P> {
     if (this.#peer) return this.#peer
-    const { promise, resolve, reject } = Promise.withResolvers<P>()
-    this.#waiting.add(resolve)
-    const cancel = this.#options.clock.after(withinMs, () => { reject(new EkeyError("ERR_UNREACHABLE", "no link to the gateway")) })
+    if (this.#state.at === "stopped") throw new EkeyError("ERR_UNREACHABLE", "the link was stopped")
+    const waiting = Promise.withResolvers<P>()
+    this.#waiting.add(waiting)
+    const cancel = this.#options.clock.after(withinMs, () => { waiting.reject(new EkeyError("ERR_UNREACHABLE", "no link to the gateway")) })
     try {
-      return await promise
+      return await waiting.promise
     } finally {
       cancel()
-      this.#waiting.delete(resolve)
+      this.#waiting.delete(waiting)
     }
   }
 
@@ -60,6 +61,8 @@ export class Link<P extends LinkPeer> {
     const stop = (): void => {
       this.#move({ type: "stop" })
       this.#peer?.close(CLOSE_CODES.goingAway, "shutting down")
+      // Nobody will be served any more: who waits must not hold up the stop.
+      for (const { reject } of this.#waiting) reject(new EkeyError("ERR_UNREACHABLE", "the link was stopped"))
     }
     signal.addEventListener("abort", stop, { once: true })
     if (signal.aborted) stop()
@@ -101,7 +104,7 @@ export class Link<P extends LinkPeer> {
       this.#peer = peer
       this.#move({ type: "opened" })
       onReady?.(peer)
-      for (const resolve of this.#waiting) resolve(peer)
+      for (const { resolve } of this.#waiting) resolve(peer)
     } catch (error) {
       if (signal.aborted) return
       const rejected = isRejection(error)
