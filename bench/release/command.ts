@@ -1,3 +1,4 @@
+import { rmSync } from "node:fs"
 import { mkdir, mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
@@ -26,6 +27,7 @@ const MEASURED = ["worker", "gateway", "connector"] as const
 
 export function releaseCommand(progress: Progress): Command {
   return new Command("release")
+    .showHelpAfterError("(add --help for the options and examples)")
     .description("releases of ekeys through worker, gateway and connector, beside a raw relay of frames of the same size")
     .option("--quick", "short windows: done within 30 s")
     .option("--json", "print one JSON object as the last line")
@@ -46,7 +48,11 @@ async function run(flags: Flags, progress: Progress): Promise<void> {
   const processes = new Processes(folder)
   const { promise: interrupted, resolve: interrupt } = Promise.withResolvers<"interrupted">()
   const onSignal = (): void => { interrupt("interrupted") }
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal)
+  const onExit = (): void => {
+    processes.kill()
+    rmSync(folder, { recursive: true, force: true })
+  }
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal).on("exit", onExit)
   try {
     const work = flags.profile === undefined ? compare(flags, processes, folder, progress) : profile(resolve(flags.profile), processes, folder, progress)
     // Once interrupted, its processes end one after the other: that is no failure of its own.
@@ -55,7 +61,7 @@ async function run(flags: Flags, progress: Progress): Promise<void> {
   } finally {
     await processes.stop()
     await rm(folder, { recursive: true, force: true })
-    process.off("SIGINT", onSignal).off("SIGTERM", onSignal)
+    process.off("SIGINT", onSignal).off("SIGTERM", onSignal).off("exit", onExit)
   }
 }
 

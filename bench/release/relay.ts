@@ -12,7 +12,9 @@ const FILE = "relay-process.ts"
 
 /** Starts the relay with the certificates that the system has enrolled. */
 export async function startRelay(processes: Processes, folder: string): Promise<Relay> {
-  const [near, middle, far] = [processes.helper("near", FILE, ["near"]), processes.helper("middle", FILE, ["middle"]), processes.helper("far", FILE, ["far"])]
+  const near = processes.helper("near", FILE, ["near"])
+  const middle = processes.helper("middle", FILE, ["middle"])
+  const far = processes.helper("far", FILE, ["far"])
   const port = Number(await middle.obey({ do: "start", port: 0, identity: identityOf(folder, "gateway") }))
   await far.obey({ do: "start", port, identity: identityOf(folder, "connector") })
   await near.obey({ do: "start", port, identity: identityOf(folder, "worker") })

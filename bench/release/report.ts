@@ -40,7 +40,7 @@ export function toJson(report: Report): string {
 
 /** Lines for a person; a Markdown table, so that they can be quoted. */
 export function toLines(report: Report): string[] {
-  const { release, relay, bulk, ratio, memoryMiB, machine } = report
+  const { release, relay, bulk, ratio, processorUs, usedByOthers, memoryMiB, machine } = report
   const row = (name: string, inFlight: string, { perSecond, p50Ms, p99Ms }: Figures): string =>
     `| ${name} | ${inFlight} | ${perSecond.toFixed(0)} | ${p50Ms.toFixed(3)} | ${p99Ms.toFixed(3)} |`
   return [
@@ -50,7 +50,8 @@ export function toLines(report: Report): string[] {
     "",
     `bulk: ${bulk.perSecond.toFixed(0)} ekeys a second`,
     `ratios: throughput at 64 in flight ${ratio.throughput64.toFixed(2)} of the relay's, p50 at 1 in flight ${ratio.p50At1.toFixed(2)} x the relay's, bulk ${ratio.bulk.toFixed(1)} x single releases`,
+    `processor time for one at 64 in flight, us: ${Object.entries(processorUs).map(([name, us]) => `${name} ${us.toFixed(1)}`).join(", ")}`,
     `memory, MiB resident: ${Object.entries(memoryMiB).map(([name, mib]) => `${name} ${mib === null ? "unknown" : mib.toFixed(0)}`).join(", ")}`,
-    `machine: ${machine.cpu}, ${String(machine.cores)} cores, ${String(machine.memoryGiB)} GiB, ${machine.system}, Node ${machine.node}`,
+    `machine: ${machine.cpu}, ${String(machine.cores)} cores, ${String(machine.memoryGiB)} GiB, ${machine.system}, Node ${machine.node}; others used ${(usedByOthers * 100).toFixed(0)} % of it meanwhile`,
   ]
 }

@@ -1,3 +1,4 @@
+import { BusyMeter } from "./machine.ts"
 import { Window } from "./orders.ts"
 import type { LoadOrder } from "./orders.ts"
 import type { Running } from "./processes.ts"
@@ -8,6 +9,7 @@ import type { Figures } from "./statistics.ts"
 import type { System } from "./system.ts"
 
 export const IN_FLIGHT = [1, 64, 256] as const
+const METERED = 64
 type ByInFlight = Record<(typeof IN_FLIGHT)[number], Figures>
 
 /** What the rounds showed: medians. */
@@ -16,6 +18,10 @@ export interface Measured {
   readonly relay: ByInFlight
   /** Ekeys, not requests. */
   readonly bulk: { readonly perSecond: number }
+  /** Processor time for one request at 64 in flight, in microseconds, all threads of each process. */
+  readonly processorUs: Readonly<Record<string, number>>
+  /** Share of the machine's processors that others used meanwhile, 0 to 1: above a few hundredths, measure again. */
+  readonly usedByOthers: number
 }
 
 export interface RoundsOptions {
@@ -43,6 +49,9 @@ export async function measure(options: RoundsOptions): Promise<Measured> {
   await load(system.worker, single(64, 2 * warmUpMs))
   await load(system.worker, { do: "load", kind: "bulk", inFlight: BULK_IN_FLIGHT, windowMs: warmUpMs / 2 })
 
+  const meter = new BusyMeter()
+  const ownBeforeMs = await totalProcessorMs([...processesOf(system), ...processesOf(relay)])
+  const processorUs = new Map<string, number[]>()
   const releases = seriesByInFlight()
   const relays = seriesByInFlight()
   const bulks: number[] = []
@@ -51,8 +60,8 @@ export async function measure(options: RoundsOptions): Promise<Measured> {
   for (let round = 1; round <= rounds; round++) {
     for (const inFlight of IN_FLIGHT) {
       const sides = [
-        async () => relays[inFlight].push(await load(relay.near, single(inFlight, nextWindowMs()))),
-        async () => releases[inFlight].push(await load(system.worker, single(inFlight, nextWindowMs()))),
+        async () => relays[inFlight].push(await metered(relay, relay.near, single(inFlight, nextWindowMs()), processorUs)),
+        async () => releases[inFlight].push(await metered(system, system.worker, single(inFlight, nextWindowMs()), processorUs)),
       ]
       for (const side of round % 2 === 0 ? sides.reverse() : sides) await side()
     }
@@ -60,7 +69,34 @@ export async function measure(options: RoundsOptions): Promise<Measured> {
     bulks.push(bulk.perSecond * BULK_USERS)
     progress(`round ${String(round)} of ${String(rounds)}: ${summary(releases, relays, bulks)}`)
   }
-  return { release: medians(releases), relay: medians(relays), bulk: { perSecond: median(bulks) } }
+  const { busyMs, totalMs } = meter.read()
+  const ownMs = await totalProcessorMs([...processesOf(system), ...processesOf(relay)]) - ownBeforeMs
+  return {
+    release: medians(releases), relay: medians(relays), bulk: { perSecond: median(bulks) },
+    processorUs: Object.fromEntries([...processorUs].map(([name, values]) => [name, median(values)])),
+    usedByOthers: Math.max(0, (busyMs - ownMs) / totalMs),
+  }
+}
+
+/** Loads `process`; at METERED in flight it notes what that cost each process of its side. */
+async function metered(side: System | Relay, process: Running, order: LoadOrder, processorUs: Map<string, number[]>): Promise<Window> {
+  if (order.inFlight !== METERED) return await load(process, order)
+  const running = processesOf(side)
+  const before = await Promise.all(running.map((each) => each.processorMs()))
+  const window = await load(process, order)
+  for (const [index, each] of running.entries()) {
+    const usedMs = await each.processorMs() - (before[index] ?? 0)
+    processorUs.set(each.name, [...processorUs.get(each.name) ?? [], usedMs * 1000 / (window.perSecond * order.windowMs / 1000)])
+  }
+  return window
+}
+
+function processesOf(side: System | Relay): Running[] {
+  return Object.values<Running>({ ...side })
+}
+
+async function totalProcessorMs(processes: readonly Running[]): Promise<number> {
+  return (await Promise.all(processes.map((each) => each.processorMs()))).reduce((sum, ms) => sum + ms, 0)
 }
 
 /** Asks one process for one window of load. */

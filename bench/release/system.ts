@@ -52,6 +52,7 @@ export async function startSystem(options: SystemOptions): Promise<System> {
   const authorities = ROLES.map((role) => processes.program(`authority-${role}`, "ekey-cloud.ts",
     ["authority", "run", "--role", role, "--data", authorityFolder, "--trust-domain", TRUST_DOMAIN]))
   const filled = fillVault(join(folder, "connector"))
+  filled.catch(() => undefined) // Awaited below; what fails before that is told first.
   await Promise.all(authorities.map((authority) => authority.event("authority ready")))
 
   progress("starting the gateway")

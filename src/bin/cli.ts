@@ -1,6 +1,7 @@
 import { CommanderError } from "commander"
 import type { Command } from "commander"
 import { ERROR_CODES } from "../base/error-codes.ts"
+import type { ErrorCode } from "../base/error-codes.ts"
 import { codeOf, describeError } from "../base/errors.ts"
 
 /** The exit codes that all programs share; a program adds its own above 2. */
@@ -28,6 +29,13 @@ export async function runCli(program: Command, argv: readonly string[] = process
   }
 }
 
+let failureExitCode = EXIT_FAILED
+
+/** For commands that run another program, whose exit codes theirs must not be taken for. */
+export function setFailureExitCode(exitCode: number): void {
+  failureExitCode = exitCode
+}
+
 /** Prints one line of results. */
 export function printLine(line: string): void {
   process.stdout.write(`${line}\n`)
@@ -44,14 +52,23 @@ function throwInsteadOfExit(command: Command): void {
   for (const child of command.commands) throwInsteadOfExit(child)
 }
 
+/** Codes whose messages name what is wrong and what to do themselves. */
+const SAYS_ITS_MEND: ReadonlySet<ErrorCode> = new Set(["ERR_CONFIG", "ERR_USAGE", "ERR_FILE"])
+
+/** A fault of the file system or the network, as Node reports it. */
+function isSystemError(error: unknown): boolean {
+  return error instanceof Error && "syscall" in error && "errno" in error
+}
+
 /** @returns the exit code. */
 function report(name: string, error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT_OK : EXIT_USAGE
-  const code = codeOf(error) ?? "ERR_INTERNAL"
+  const code = codeOf(error) ?? (isSystemError(error) ? "ERR_FILE" : "ERR_INTERNAL")
   const { error: message, cause } = describeError(error)
-  printNotice(`${name}: ${message} (${code})`)
+  const [first = "", ...rest] = message.split("\n")
+  printNotice([`${name}: ${first} (${code})`, ...rest].join("\n"))
   if (cause !== undefined) printNotice(`  cause: ${cause}`)
-  printNotice(`  mend: ${ERROR_CODES[code].mend}`)
+  if (!SAYS_ITS_MEND.has(code)) printNotice(`  mend: ${ERROR_CODES[code].mend}`)
   if (code === "ERR_USAGE") return EXIT_USAGE
-  return code === "ERR_CONFIG" || code === "ERR_ROOT_KEY" ? EXIT_CONFIG : EXIT_FAILED
+  return code === "ERR_CONFIG" || code === "ERR_ROOT_KEY" ? EXIT_CONFIG : failureExitCode
 }

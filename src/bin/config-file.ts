@@ -23,9 +23,18 @@ export async function loadConfig<S extends z.ZodType>(file: string, schema: S): 
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true })
   const broken = document.errors.map((error) => `line ${String(lines.linePos(error.pos[0]).line)}: not valid YAML (${error.code})`)
   if (broken.length > 0) throw wrong(file, broken)
-  const parsed = schema.safeParse(document.toJS() ?? {})
+  const parsed = schema.safeParse(toValue(document, file) ?? {})
   if (!parsed.success) throw wrong(file, parsed.error.issues.flatMap((issue) => describe(issue, schema, document, lines)))
   return { config: parsed.data, path: (configured) => resolve(dirname(file), configured) }
+}
+
+/** Aliases are followed only now: to no anchor, or to more than a config file can mean. */
+function toValue(document: Document, file: string): unknown {
+  try {
+    return document.toJS()
+  } catch (cause) {
+    throw new EkeyError("ERR_CONFIG", `${file}: 1 problem\n  not valid YAML (ALIAS): write the settings out`, { cause })
+  }
 }
 
 async function readConfig(file: string): Promise<string> {
@@ -86,12 +95,16 @@ function offsetOf(path: Path, document: Document): number | undefined {
   return offsetOf(parentPath, document)
 }
 
-const Properties = z.looseObject({ properties: z.record(z.string(), z.unknown()).optional() })
+const Properties = z.looseObject({ properties: z.record(z.string(), z.unknown()).optional(), additionalProperties: z.unknown(), items: z.unknown() }).partial()
 
 /** The settings that the schema knows at a place. */
 function settingsAt(schema: z.ZodType, path: Path): string[] {
   let node: unknown = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" })
-  for (const key of path) node = Properties.safeParse(node).data?.properties?.[String(key)]
+  for (const key of path) {
+    const known = Properties.safeParse(node).data
+    // Settings have names; the entries of `jobs` and of lists are all of one kind.
+    node = known?.properties?.[String(key)] ?? known?.additionalProperties ?? known?.items
+  }
   return Object.keys(Properties.safeParse(node).data?.properties ?? {})
 }
 

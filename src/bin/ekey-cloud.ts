@@ -4,9 +4,11 @@ import { runCli } from "./cli.ts"
 import { adminCommands } from "./cloud/admin.ts"
 import { authorityCommand } from "./cloud/authority.ts"
 import { runCommand } from "./cloud/run.ts"
+import { VERSION } from "./version.ts"
 
 const program = new Command("ekey-cloud")
   .description("The cloud side: the gateway that connectors and workers dial, its scheduler, and the authorities")
+  .version(VERSION)
   .showHelpAfterError("(add --help for the options and examples)")
   .addHelpText("after", `
 Examples:

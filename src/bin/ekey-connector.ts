@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { access } from "node:fs/promises"
 import { join, resolve } from "node:path"
 import { Command, Option } from "commander"
 import { systemClock, systemRandom } from "../base/clock.ts"
@@ -18,6 +19,7 @@ import { loadConfig } from "./config-file.ts"
 import { runDaemon } from "./daemon.ts"
 import { enroll, identityFolder, loadIdentity } from "./enroll.ts"
 import type { EnrollFlags } from "./enroll.ts"
+import { lockFolder } from "./folder-lock.ts"
 import { createLog } from "./log.ts"
 import { parseAs } from "./options.ts"
 import { VERSION } from "./version.ts"
@@ -65,18 +67,28 @@ ${EXIT_CODES}`)
 
 await runCli(program)
 
+async function isThere(path: string): Promise<boolean> {
+  return await access(path).then(() => true, () => false)
+}
+
 async function run(flags: { config: string }): Promise<void> {
   const { config, path } = await loadConfig(resolve(flags.config), ConnectorConfig)
   const log = createLog({ level: config.log.level, stream: "stdout", name: "ekey-connector" })
   const data = path(config.data)
   await runDaemon(log, async (lifecycle) => {
     const own = new OwnIdentity(await loadIdentity(data, "ekey-connector"))
+    await lockFolder(data, lifecycle)
     const tenant = own.current().identity.tenant ?? ""
     const vault = join(data, "vault")
     await makePrivateFolder(vault)
     const store = await openVault({ folder: vault, tenant })
     lifecycle.add("store", () => store.close())
-    const rootKey = await openRootKey(new FileRootKeySource(path(config.rootKey.file)), await store.count() === 0)
+    const rootKeyFile = path(config.rootKey.file)
+    const isEmpty = await store.count() === 0
+    if (isEmpty && await isThere(rootKeyFile)) {
+      log.warn("vault is empty beside an existing root key", { vault, mend: "expected before the first user; otherwise the vault is lost or not mounted: stop, and bring it back" })
+    }
+    const rootKey = await openRootKey(new FileRootKeySource(rootKeyFile), isEmpty)
     const sealer = await rootKey.consume((bytes) => new RecordSealer({ rootKey: bytes, tenant }))
     await store.bindRootKey(sealer.rootKeyId)
     const policy = createPolicy(config.policy)

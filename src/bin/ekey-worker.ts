@@ -13,6 +13,7 @@ import { loadConfig } from "./config-file.ts"
 import { runDaemon } from "./daemon.ts"
 import { enroll, identityFolder, loadIdentity } from "./enroll.ts"
 import type { EnrollFlags } from "./enroll.ts"
+import { lockFolder } from "./folder-lock.ts"
 import { createLog } from "./log.ts"
 import { parseAs } from "./options.ts"
 import { VERSION } from "./version.ts"
@@ -70,6 +71,7 @@ async function run(flags: { config: string }): Promise<void> {
   const data = path(config.data)
   await runDaemon(log, async (lifecycle) => {
     const own = new OwnIdentity(await loadIdentity(data, "ekey-worker"))
+    await lockFolder(data, lifecycle)
     await startWorker({
       address: parseGatewayUrl(config.cloud.url), own, folder: identityFolder(data), jobs: config.jobs,
       environment: cleanEnvironment(process.env, config.environment),

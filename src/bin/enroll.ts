@@ -2,7 +2,7 @@ import { join } from "node:path"
 import { text } from "node:stream/consumers"
 import { systemClock } from "../base/clock.ts"
 import { EkeyError } from "../base/errors.ts"
-import { makePrivateFolder, readFileIfPresent } from "../base/files.ts"
+import { makePrivateFolder, readFileIfPresent, writeFileDurably } from "../base/files.ts"
 import { silentLogger } from "../base/logger.ts"
 import { IdentityFolder } from "../wire/identity/identity-folder.ts"
 import type { LocalIdentity } from "../wire/identity/identity-folder.ts"
@@ -35,19 +35,33 @@ export async function enroll(role: Exclude<Role, "gateway">, flags: EnrollFlags)
   if (token.identity.role !== role) throw new EkeyError("ERR_TOKEN", `the token is for a ${token.identity.role}, not for a ${role}`)
   if (flags.pinsFile !== undefined) await comparePins(token, flags.pinsFile)
   else if (!flags.json) for (const of of ROLES) printNotice(`${of.padEnd(9)} authority ${token.pins[of]}`)
+  const usedTokenFile = join(flags.data, "identity", "token-id")
+  const known = await identityFolder(flags.data).load().catch(() => null) // One that can't be used is what enrolment replaces.
+  if (known && (await readFileIfPresent(usedTokenFile))?.toString("utf8") === token.id) {
+    printLine(flags.json ? describeJson(known, token) : `enrolled already as ${describeIdentity(known)}`)
+    return
+  }
   await makePrivateFolder(flags.data)
   const giveUp = new AbortController()
   const cancel = systemClock.after(MAX_ENROLMENT_MS, () => { giveUp.abort() })
   const identity = await enrolThroughGateway({
     address: parseGatewayUrl(flags.url), token, folder: identityFolder(flags.data), clock: systemClock, log: silentLogger, signal: giveUp.signal,
   }).finally(cancel)
-  const id = formatSpiffeId(identity.identity)
+  await writeFileDurably(usedTokenFile, token.id)
   if (flags.json) {
-    printLine(JSON.stringify({ id, notAfterMs: identity.notAfterMs, pins: token.pins }))
+    printLine(describeJson(identity, token))
     return
   }
   if (flags.pinsFile === undefined) printNotice("Compare these pins with the published ones (ekey-cloud authority pins): they decide whom this end believes.")
-  printLine(`enrolled as ${id}, certificate until ${new Date(identity.notAfterMs).toISOString()}`)
+  printLine(`enrolled as ${describeIdentity(identity)}`)
+}
+
+function describeIdentity({ identity, notAfterMs }: LocalIdentity): string {
+  return `${formatSpiffeId(identity)}, certificate until ${new Date(notAfterMs).toISOString()}`
+}
+
+function describeJson({ identity, notAfterMs }: LocalIdentity, { pins }: EnrolmentToken): string {
+  return JSON.stringify({ id: formatSpiffeId(identity), notAfterMs, pins })
 }
 
 /** @throws EkeyError ERR_CONFIG when this end has not been enrolled. */

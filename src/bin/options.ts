@@ -10,6 +10,12 @@ export function parseAs<S extends z.ZodType>(schema: S): (value: string) => z.in
   }
 }
 
+/** For paths: an empty one, as an unset variable gives, would mean the current folder. */
+export function notEmpty(value: string): string {
+  if (value === "") throw new InvalidArgumentError("It must not be empty.")
+  return value
+}
+
 /** `name=value`, repeatable, into a record. */
 export function collectPairs(value: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
   const at = value.indexOf("=")

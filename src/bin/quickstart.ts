@@ -1,6 +1,6 @@
 #!/usr/bin/env node
-import { access } from "node:fs/promises"
-import { dirname, join, resolve } from "node:path"
+import { realpath, stat } from "node:fs/promises"
+import { basename, dirname, join, relative, resolve, sep } from "node:path"
 import { fileURLToPath } from "node:url"
 import { Command, Option } from "commander"
 import { systemClock } from "../base/clock.ts"
@@ -12,6 +12,7 @@ import type { Demonstration } from "./quickstart/demonstration.ts"
 import { chooseEngine } from "./quickstart/engine.ts"
 import type { Engine } from "./quickstart/engine.ts"
 import { System } from "./quickstart/system.ts"
+import { notEmpty } from "./options.ts"
 
 const PROJECT = dirname(dirname(dirname(fileURLToPath(import.meta.url))))
 
@@ -19,8 +20,8 @@ interface Flags { data: string; source: string; engine: "auto" | "restic" | "arc
 
 const program = new Command("npm start --")
   .description("Brings the whole system up on loopback, makes a scheduled backup, restores it, compares, and goes on until Ctrl-C")
-  .option("--data <dir>", "where everything is kept, across restarts", join(PROJECT, ".ekey"))
-  .option("--source <dir>", "the folder to back up", join(PROJECT, "src"))
+  .option("--data <dir>", "where everything is kept, across restarts", notEmpty, join(PROJECT, ".ekey"))
+  .option("--source <dir>", "the folder to back up", notEmpty, join(PROJECT, "src"))
   .addOption(new Option("--engine <engine>", "the backup program").choices(["auto", "restic", "archive"]).default("auto"))
   .option("--once", "stop after the first backup and restore; exit code 0 only if the restored tree is identical")
   .option("--json", "print one JSON object as the last line")
@@ -38,15 +39,21 @@ await runCli(program)
 
 async function quickstart(flags: Flags): Promise<void> {
   const data = resolve(flags.data)
-  const source = resolve(flags.source)
-  await access(source).catch((cause: unknown) => { throw new EkeyError("ERR_USAGE", `--source: ${source} is not there`, { cause }) })
-  if (data === source || data.startsWith(`${source}/`)) throw new EkeyError("ERR_USAGE", "--data: must not be inside --source, which would back itself up")
+  const source = await realFolder(flags.source)
+  if (isInside(await realPathOf(data), source)) throw new EkeyError("ERR_USAGE", "--data: must not be inside --source, which would back itself up")
   const engine = await chooseEngine(flags.engine, process.env["PATH"] ?? "")
   if (!engine) throw new EkeyError("ERR_USAGE", "--engine restic: restic is not installed here")
 
   const system = new System({ data, source, engine, progress: (step) => { printNotice(`  … ${step}`) } })
   const { promise: asked, resolve: ask } = Promise.withResolvers<"signal">()
-  process.on("SIGINT", () => { ask("signal") }).on("SIGTERM", () => { ask("signal") })
+  let signals = 0
+  const onSignal = (): void => {
+    signals += 1
+    // The daemons end by themselves when this process does.
+    if (signals > 1) process.exit(130)
+    ask("signal")
+  }
+  process.on("SIGINT", onSignal).on("SIGTERM", onSignal)
   try {
     const outcome = await Promise.race([asked, present(system, engine, source, flags)])
     if (outcome === "signal") {
@@ -58,6 +65,23 @@ async function quickstart(flags: Flags): Promise<void> {
     printNotice("  … stopping")
     await system.stop()
   }
+}
+
+/** The folder itself, also behind a link: a link alone would be backed up as a link. */
+async function realFolder(source: string): Promise<string> {
+  const path = await realpath(source).catch((cause: unknown) => { throw new EkeyError("ERR_USAGE", `--source: ${source} is not there`, { cause }) })
+  if (!(await stat(path)).isDirectory()) throw new EkeyError("ERR_USAGE", `--source: ${source} is not a folder`)
+  return path
+}
+
+/** The real path of something that may not exist yet. */
+async function realPathOf(path: string): Promise<string> {
+  return await realpath(path).catch(async () => dirname(path) === path ? path : join(await realPathOf(dirname(path)), basename(path)))
+}
+
+function isInside(path: string, folder: string): boolean {
+  const way = relative(folder, path)
+  return way === "" || (way !== ".." && !way.startsWith(`..${sep}`))
 }
 
 async function present(system: System, engine: Engine, source: string, flags: Flags): Promise<Demonstration> {

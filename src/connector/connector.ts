@@ -47,24 +47,28 @@ export async function startConnector(options: ConnectorOptions): Promise<Link<Wi
   const sessions = new SessionTable({ identity: () => own.current(), revocations, clock, log })
   const releaser = new Releaser({ store, sealer, sessions, policy, revocations, clock, log })
   const copies: BlindCopies = new BlindCopies({ store, peer: () => link.peer, log })
-  const link: Link<WirePeer> = new Link<WirePeer>({
-    dial: createGatewayDial({
-      address, path: PATHS.connector, identity: () => own.current(), revocations,
-      handlers: {
-        "session.open": (params) => sessions.open(params),
-        "ekey.release": (params, context) => {
-          refuseLate(context.remainingMs())
-          return releaser.release(params)
-        },
-        "ekey.releaseMany": (params, context) => {
-          refuseLate(context.remainingMs())
-          return releaser.releaseMany(params)
-        },
-        "ekey.provision": ({ user }) => provision({ store, sealer, copies, clock, log }, user),
+  const dial = createGatewayDial({
+    address, path: PATHS.connector, identity: () => own.current(), revocations,
+    handlers: {
+      "session.open": (params) => sessions.open(params),
+      "ekey.release": (params, context) => {
+        refuseLate(context.remainingMs())
+        return releaser.release(params)
       },
-      hello: (peer) => peer.call("connector.hello", { instance, software }, HELLO_WITHIN_MS),
-      clock, random, log,
-    }),
+      "ekey.releaseMany": (params, context) => {
+        refuseLate(context.remainingMs())
+        return releaser.releaseMany(params)
+      },
+      "ekey.provision": ({ user }) => provision({ store, sealer, copies, clock, log }, user),
+    },
+    hello: (peer) => peer.call("connector.hello", { instance, software }, HELLO_WITHIN_MS),
+    clock, random, log,
+  })
+  const link: Link<WirePeer> = new Link<WirePeer>({
+    dial: async (signal) => {
+      await own.reload(folder)
+      return await dial(signal)
+    },
     // What an earlier link could not bring to the second place goes first.
     onReady: () => { copies.flush().catch((error: unknown) => { log.warn("blind copies wait", describeError(error)) }) },
     clock, random, log,

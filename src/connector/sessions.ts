@@ -1,4 +1,4 @@
-import { randomBytes, X509Certificate } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import { bytesOf, toBase64url } from "../base/bytes.ts"
 import type { Clock } from "../base/clock.ts"
 import { EkeyError } from "../base/errors.ts"
@@ -7,6 +7,7 @@ import { encapsulate } from "../crypto/hpke.ts"
 import { signPss, verifyPss } from "../crypto/rsa.ts"
 import { deriveSessionKeys, encodeOffer, encodeTranscript, SESSION_INFO } from "../crypto/session-keys.ts"
 import type { SessionKeys } from "../crypto/session-keys.ts"
+import { parseCertificate } from "../crypto/x509.ts"
 import type { LocalIdentity } from "../wire/identity/identity-folder.ts"
 import type { RevocationLists } from "../wire/identity/revocation.ts"
 import { assertStillValid } from "../wire/identity/validity.ts"
@@ -89,12 +90,7 @@ export class SessionTable {
   }
 
   #judge(certificateDer: Uint8Array, own: LocalIdentity): VerifiedPeer {
-    let certificate: X509Certificate
-    try {
-      certificate = new X509Certificate(certificateDer)
-    } catch (cause) {
-      throw new EkeyError("ERR_CERT_MALFORMED", "the certificate can't be read", { cause })
-    }
+    const certificate = parseCertificate(certificateDer)
     const { tenant } = own.identity
     if (tenant === null) throw new EkeyError("ERR_CERT_TENANT", "this end has no tenant")
     return verifyPeer({ certificate, expect: { role: "worker", tenant }, trust: own.trust, revocations: this.#options.revocations, nowMs: this.#options.clock.now() })
@@ -104,7 +100,7 @@ export class SessionTable {
     const nowMs = this.#options.clock.now()
     if (Math.abs(nowMs - issuedAtMs) > MAX_CLOCK_SKEW_MS) throw new EkeyError("ERR_SESSION_PROOF", "the offer is too old, or the clocks differ by more than 5 minutes")
     for (const [seen, untilMs] of this.#seenNonces) {
-      if (untilMs > nowMs) break // Insertion order is close to expiry order: the rest is newer.
+      if (untilMs >= nowMs) break // Insertion order is close to expiry order: the rest is newer.
       this.#seenNonces.delete(seen)
     }
     if (this.#seenNonces.has(nonce)) throw new EkeyError("ERR_REPLAY", "the offer was seen before")

@@ -86,7 +86,10 @@ export class JobRunner {
   async #run(params: JobStartParams, job: JobDefinition, command: JobCommand, signal: AbortSignal): Promise<void> {
     const { log } = this.#options
     const outcome = await this.#execute(params, job, command, signal).catch(toFailure)
-    log.info("job ended", { run: params.run, job: params.job, state: outcome.state, reason: outcome.state === "failed" ? outcome.reason : null })
+    log.info("job ended", {
+      run: params.run, job: params.job, state: outcome.state, exitCode: outcome.exitCode,
+      ...(outcome.state === "failed" ? { reason: outcome.reason, detail: outcome.detail } : {}),
+    })
     await this.#tell(params.run, outcome)
   }
 
@@ -131,6 +134,7 @@ export class JobRunner {
         },
       }))
       if (timeout.signal.aborted) return failed(result, `the program took longer than ${String(job.timeoutSeconds)} s`)
+      if (this.#options.signal.aborted) return { ...failed(result, "the worker was stopped while the job ran"), reason: "ERR_DRAINING" }
       if (signal.aborted) return failed(result, CANCELLED)
       if (result.exitCode !== 0) return failed(result, `exit code ${String(result.exitCode)}: ${result.tail}`)
       return { state: "succeeded", exitCode: 0, statistics: { ...counters, releaseMs, programMs: clock.monotonicMs() - startedMs } }
@@ -167,7 +171,7 @@ function refuseCancelled(signal: AbortSignal): void {
   if (signal.aborted) throw new EkeyError("ERR_JOB_FAILED", CANCELLED)
 }
 
-function failed(result: ChildResult, detail: string): Outcome {
+function failed(result: ChildResult, detail: string): Extract<Outcome, { state: "failed" }> {
   return { state: "failed", exitCode: result.exitCode & 0xff, reason: "ERR_JOB_FAILED", detail: detail.slice(-1000) }
 }
 

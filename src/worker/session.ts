@@ -1,4 +1,4 @@
-import { randomBytes, X509Certificate } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import { bytesOf, toBase64url } from "../base/bytes.ts"
 import type { Clock } from "../base/clock.ts"
 import { EkeyError } from "../base/errors.ts"
@@ -6,6 +6,7 @@ import { decapsulate, generateKemKey } from "../crypto/hpke.ts"
 import { signPss, verifyPss } from "../crypto/rsa.ts"
 import { deriveSessionKeys, encodeOffer, encodeTranscript, SESSION_INFO } from "../crypto/session-keys.ts"
 import type { SessionKeys } from "../crypto/session-keys.ts"
+import { parseCertificate } from "../crypto/x509.ts"
 import type { LocalIdentity } from "../wire/identity/identity-folder.ts"
 import type { RevocationLists } from "../wire/identity/revocation.ts"
 import { verifyPeer } from "../wire/identity/verification.ts"
@@ -72,12 +73,7 @@ export async function openSession(options: SessionOpenOptions): Promise<WorkerSe
 
 /** In connector custody only a connector of the tenant may answer, whatever the gateway says. */
 function judgeCustodian(der: Uint8Array, tenant: string, { identity, revocations, clock }: SessionOpenOptions): VerifiedPeer {
-  let certificate: X509Certificate
-  try {
-    certificate = new X509Certificate(der)
-  } catch (cause) {
-    throw new EkeyError("ERR_CERT_MALFORMED", "the custodian's certificate can't be read", { cause })
-  }
+  const certificate = parseCertificate(der)
   try {
     return verifyPeer({ certificate, expect: { role: "connector", tenant }, trust: identity.trust, revocations, nowMs: clock.now() })
   } catch (cause) {

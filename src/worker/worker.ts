@@ -85,7 +85,13 @@ async function connect(options: WorkerOptions, serve: (client: EkeyClient, link:
     stop.abort()
     await loops
   })
-  const link = new Link<WirePeer>({ dial: (signal) => dial(signal), clock, random, log })
+  const link = new Link<WirePeer>({
+    dial: async (signal) => {
+      await own.reload(folder)
+      return await dial(signal)
+    },
+    clock, random, log,
+  })
   const client = new EkeyClient({ link, identity: () => own.current(), revocations, clock })
   const { serves, handlers } = serve(client, link)
   const dial = createGatewayDial({

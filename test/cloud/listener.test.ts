@@ -68,15 +68,15 @@ describe("The gateway's door", () => {
     port = listener.port
   }
 
-  async function dialTls(as: LocalIdentity | undefined = own) {
-    const stream = await connectTls({ host: "127.0.0.1", port }, as, new AbortController().signal)
+  async function dialTls(as: LocalIdentity | null = own) {
+    const stream = await connectTls({ host: "127.0.0.1", port }, as ?? undefined, new AbortController().signal)
     sockets.push(stream)
     stream.on("error", () => undefined)
     return stream
   }
 
   /** A connection that may send anything, and what comes back. */
-  async function dialRaw(path = "/v1/worker", as: LocalIdentity | undefined = own) {
+  async function dialRaw(path = "/v1/worker", as: LocalIdentity | null = own) {
     const socket = await openWebSocket(await dialTls(as), path, "127.0.0.1")
     const received: { id: number | null; code: string | undefined }[] = []
     socket.on("message", (data: Buffer) => {
@@ -94,17 +94,20 @@ describe("The gateway's door", () => {
     return new RpcPeer({ socket: new WebSocketFrames({ socket, stream, clock, random: () => 0.5, heartbeat: "none" }), methods: METHODS, handlers: {}, clock, log: new EventLog() })
   }
 
-  /** Sends text over TLS and gives the head of the answer; `ended` resolves when the other end has hung up. */
-  async function converse(text: string, as: LocalIdentity | undefined = own): Promise<{ head: string; ended: Promise<unknown> }> {
+  /** Sends text over TLS, gives the answer, and waits until the other end has hung up although this one does not. */
+  async function converse(text: string, as: LocalIdentity | null = own): Promise<string> {
     const stream = await dialTls(as)
-    // This end never hangs up first.
     stream.allowHalfOpen = true
     let answer = ""
     stream.on("data", (chunk: Buffer) => { answer += chunk.toString() })
-    const ended = once(stream, "close")
     stream.write(text)
-    await until("an answer", () => answer.includes("\r\n\r\n"))
-    return { head: answer, ended }
+    await once(stream, "end")
+    // A connection of which only the other half is open takes this for ever.
+    await until("the other end to have hung up", () => {
+      stream.write("more")
+      return stream.destroyed
+    })
+    return answer
   }
   const upgrade = (path: string, protocol = "ekey.v1"): string =>
     `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: ${protocol}\r\n\r\n`
@@ -124,24 +127,21 @@ describe("The gateway's door", () => {
       ["the path of another role", "/v1/connector", "ekey.v1", 403, "ERR_CERT_ROLE"],
     ] as const) {
       it(`${name} with ${String(status)}, and hangs up on who does not`, async () => {
-        const { head, ended } = await converse(upgrade(path, protocol))
+        const head = await converse(upgrade(path, protocol))
         assert.ok(head.startsWith(`HTTP/1.1 ${String(status)} `), head)
         assert.equal(/x-ekey-error: (\w+)/.exec(head)?.[1] ?? null, header)
-        await ended
       })
     }
 
     it("who shows no certificate with its own reason", async () => {
-      const { head, ended } = await converse(upgrade("/v1/worker"), undefined)
+      const head = await converse(upgrade("/v1/worker"), null)
       assert.match(head, /^HTTP\/1\.1 403 .*x-ekey-error: ERR_CERT_MISSING\r\n/s)
-      await ended
       assert.deepEqual(log.fieldOf("upgrade refused", "code"), ["ERR_CERT_MISSING"])
     })
 
     it("a handshake that is no WebSocket's with 400, and hangs up", async () => {
-      const { head, ended } = await converse(upgrade("/v1/worker").replace("Version: 13", "Version: 99"))
+      const head = await converse(upgrade("/v1/worker").replace("Version: 13", "Version: 99"))
       assert.match(head, /^HTTP\/1\.1 4\d\d /)
-      await ended
     })
   })
 
@@ -186,17 +186,17 @@ describe("The gateway's door", () => {
   describe("lets strangers enrol", () => {
     it("64 at once, and no more until one has gone", async () => {
       const inside = []
-      for (let count = 0; count < 64; count++) inside.push(await dialRaw("/v1/enrol", undefined))
-      await assert.rejects(dialRaw("/v1/enrol", undefined), (error) => error instanceof EkeyError && error.code === "ERR_UNREACHABLE" && error.retryable)
+      for (let count = 0; count < 64; count++) inside.push(await dialRaw("/v1/enrol", null))
+      await assert.rejects(dialRaw("/v1/enrol", null), (error) => error instanceof EkeyError && error.code === "ERR_UNREACHABLE" && error.retryable)
       inside[0]?.socket.close(1000)
       await inside[0]?.closed
-      await until("a free place", () => dialRaw("/v1/enrol", undefined).catch(() => null))
+      await until("a free place", () => dialRaw("/v1/enrol", null).catch(() => null))
       // Who is enrolled is not held up by strangers.
       assert.deepEqual(await (await dialPeer()).call("operation.begin", BEGIN, 5_000), { operation: ID })
     }).timeout(30_000)
 
     it("for thirty seconds", async () => {
-      const { socket, closed } = await dialRaw("/v1/enrol", undefined)
+      const { socket, closed } = await dialRaw("/v1/enrol", null)
       socket.send(`{"jsonrpc":"2.0","id":1,"method":"certificate.enrol","params":{"role":"worker","tokenId":"${ID}","csr":"MIIB","proof":"${"A".repeat(43)}","deadlineMs":60000}}`)
       await until("the connection", () => clock.callbacks > 0)
       await clock.tick(30_000)
@@ -204,7 +204,7 @@ describe("The gateway's door", () => {
     })
 
     it("and gives them nothing else", async () => {
-      const { socket, received } = await dialRaw("/v1/enrol", undefined)
+      const { socket, received } = await dialRaw("/v1/enrol", null)
       for (const [index, method] of Object.keys(METHODS).filter((name) => name !== "certificate.enrol").slice(0, MAX_STRIKES - 1).entries()) {
         socket.send(JSON.stringify({ jsonrpc: "2.0", id: index + 1, method, params: { deadlineMs: 1 } }))
       }

@@ -72,10 +72,12 @@ export class CloudScene {
     const database = await openDatabase({ file: ":memory:", clock })
     lifecycle.add("database", () => database.close())
     const identity = await authorities.identity({ role: "gateway", notAfterMs: clock.now() + 30 * REVOCATION_LIFE_MS })
+    const parked = clock.sleepers
     const gateway = await startGateway({
       own: new OwnIdentity(identity), folder: new MemoryIdentityFolder(92), host: "127.0.0.1", port: 0, database, authorities: relay,
       cron: { check: () => undefined, start: () => () => undefined }, clock, random: () => 0.5, log, lifecycle,
     })
+    await clock.sleeping(parked + 3) // Scheduler, revocation feed and renewal.
     return new CloudScene({ clock, authorities, identity, gateway, database, log, registry, lifecycle })
   }
 
@@ -149,7 +151,7 @@ class FakeAuthorities {
     if (this.silent.has(role)) throw new EkeyError("ERR_AUTHORITY_UNAVAILABLE", "silent")
     const nowMs = this.#clock.now()
     const signed = this.#signed.get(role)
-    if (signed && signed.serials.length === this.revoked[role].length && nowMs < signed.issuedAtMs + REVOCATION_LIFE_MS / 2) return { list: signed }
+    if (signed?.serials.length === this.revoked[role].length && nowMs < signed.issuedAtMs + REVOCATION_LIFE_MS / 2) return { list: signed }
     const list = await this.#authorities.revocationList(role, this.revoked[role], { issuedAtMs: nowMs, nextUpdateMs: nowMs + REVOCATION_LIFE_MS })
     this.#signed.set(role, list)
     return { list }

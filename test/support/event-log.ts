@@ -34,10 +34,14 @@ export class EventLog implements Logger {
   /** The next event of that name whose fields include `fields`; what was logged before does not count. */
   next(event: string, fields: LogFields = {}): Promise<LoggedEvent> {
     return new Promise((resolve) => {
-      const matches = (logged: LoggedEvent): boolean =>
-        logged.event === event && Object.entries(fields).every(([name, value]) => logged.fields[name] === value)
+      const matches = (logged: LoggedEvent): boolean => logged.event === event && includes(logged, fields)
       this.#waiters.add({ matches, resolve })
     })
+  }
+
+  /** The first event of that name whose fields include `fields`, already logged or still to come. */
+  async first(event: string, fields: LogFields = {}): Promise<LoggedEvent> {
+    return this.of(event).find((logged) => includes(logged, fields)) ?? await this.next(event, fields)
   }
 
   #record(level: LoggedEvent["level"], event: string, fields: LogFields = {}): void {
@@ -49,4 +53,8 @@ export class EventLog implements Logger {
       waiter.resolve(logged)
     }
   }
+}
+
+function includes(logged: LoggedEvent, fields: LogFields): boolean {
+  return Object.entries(fields).every(([name, value]) => logged.fields[name] === value)
 }

@@ -1,10 +1,11 @@
 import { randomBytes } from "node:crypto"
 import { toBase64url } from "../../src/base/bytes.ts"
-import { EkeyError } from "../../src/base/errors.ts"
+import { codeOf, EkeyError } from "../../src/base/errors.ts"
+import type { ErrorCode } from "../../src/base/error-codes.ts"
 import { listen } from "../../src/cloud/listener.ts"
 import type { Listener } from "../../src/cloud/listener.ts"
 import type { LocalIdentity } from "../../src/wire/identity/identity-folder.ts"
-import { REVOCATION_LIFE_MS } from "../../src/wire/identity/revocation.ts"
+import { REVOCATION_LIFE_MS, RevocationLists } from "../../src/wire/identity/revocation.ts"
 import { ROLES } from "../../src/wire/identity/spiffe.ts"
 import type { WirePeer } from "../../src/wire/link/gateway-link.ts"
 import type { RevocationList } from "../../src/wire/messages/certificate.ts"
@@ -34,6 +35,8 @@ export class LyingGateway {
   readonly members: Members
   /** Set anew by each test; what is not in it is relayed as it is. */
   lies: Lies = {}
+  /** What connectors said to each thing that they were asked, in order; emptied by who looks. */
+  readonly said: (ErrorCode | "answered" | undefined)[] = []
   /** What every hello is answered with, and `publish` sends. */
   lists: readonly RevocationList[] = []
   readonly #connectors = new Map<string, WirePeer>()
@@ -93,11 +96,9 @@ export class LyingGateway {
   }
 
   async #listen(): Promise<void> {
-    // It judges nobody by the lists that it hands out: a liar's door is open.
-    const revocations = await this.authorities.freshRevocations()
-    const open = { isRevoked: () => false, assertFresh: () => undefined, apply: () => undefined, current: () => [], subscribe: () => () => undefined }
+    const revocations = new NobodyRevoked({ trust: this.authorities.trust, clock: this.clock })
     this.#listener = await listen({
-      host: "127.0.0.1", port: 0, identity: () => this.identity, revocations: Object.assign(revocations, open), clock: this.clock, random: () => 0.5, log: new EventLog(),
+      host: "127.0.0.1", port: 0, identity: () => this.identity, revocations, clock: this.clock, random: () => 0.5, log: new EventLog(),
       serve: {
         connector: ({ tenant }, peer) => ({
           "connector.hello": async () => {
@@ -114,15 +115,15 @@ export class LyingGateway {
           "operation.begin": async () => ({ operation: toBase64url(randomBytes(16)) }),
           "operation.end": async () => ({}),
           "session.open": ({ deadlineMs: _, ...params }) => {
-            const ask = (asked: Asked<"session.open">) => this.connectorPeer(tenant).call("session.open", asked, WITHIN_MS)
+            const ask = (asked: Asked<"session.open">) => this.#note(this.connectorPeer(tenant).call("session.open", asked, WITHIN_MS))
             return this.lies["session.open"]?.(params, ask) ?? ask(params)
           },
           "ekey.release": ({ deadlineMs: _, ...params }) => {
-            const ask = (asked: Asked<"ekey.release">) => this.connectorPeer(tenant).call("ekey.release", asked, WITHIN_MS)
+            const ask = (asked: Asked<"ekey.release">) => this.#note(this.connectorPeer(tenant).call("ekey.release", asked, WITHIN_MS))
             return this.lies["ekey.release"]?.(params, ask) ?? ask(params)
           },
           "ekey.releaseMany": ({ deadlineMs: _, ...params }) => {
-            const ask = (asked: Asked<"ekey.releaseMany">) => this.connectorPeer(tenant).call("ekey.releaseMany", asked, WITHIN_MS)
+            const ask = (asked: Asked<"ekey.releaseMany">) => this.#note(this.connectorPeer(tenant).call("ekey.releaseMany", asked, WITHIN_MS))
             return this.lies["ekey.releaseMany"]?.(params, ask) ?? ask(params)
           },
         }),
@@ -131,7 +132,29 @@ export class LyingGateway {
     })
   }
 
+  async #note<R>(asked: Promise<R>): Promise<R> {
+    try {
+      const answer = await asked
+      this.said.push("answered")
+      return answer
+    } catch (error) {
+      this.said.push(codeOf(error))
+      throw error
+    }
+  }
+
   #greeting(): ResultOf<"worker.hello"> {
     return { nowMs: this.clock.now(), revocations: [...this.lists] }
+  }
+}
+
+/** A liar judges nobody by the lists that it hands out: its door is open. */
+class NobodyRevoked extends RevocationLists {
+  override isRevoked(): boolean {
+    return false
+  }
+
+  override assertFresh(): void {
+    // Whatever the time.
   }
 }

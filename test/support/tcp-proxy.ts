@@ -7,6 +7,8 @@ export class TcpProxy {
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #frozen = false
+  /** What was sent into the void since `freeze`. */
+  lostBytes = 0
 
   private constructor(server: Server) {
     const { port } = server.address() as AddressInfo
@@ -24,13 +26,14 @@ export class TcpProxy {
 
   /** Ends every connection without a goodbye. */
   cut(): void {
+    this.#frozen = false
+    this.lostBytes = 0
     for (const socket of this.#sockets) socket.resetAndDestroy()
   }
 
-  /** Lets nothing through any more, and tells nobody: a half-open connection. */
+  /** Lets nothing through any more until `cut`, and tells nobody: a hung peer, a half-open connection. */
   freeze(): void {
     this.#frozen = true
-    for (const socket of this.#sockets) socket.pause()
   }
 
   async close(): Promise<void> {
@@ -41,7 +44,10 @@ export class TcpProxy {
   #join(near: Socket, far: Socket): void {
     for (const [from, to] of [[near, far], [far, near]] as const) {
       this.#sockets.add(from)
-      from.on("data", (chunk) => { if (!this.#frozen) to.write(chunk) })
+      from.on("data", (chunk) => {
+        if (this.#frozen) this.lostBytes += chunk.length
+        else to.write(chunk)
+      })
       from.on("error", () => undefined)
       from.on("close", () => {
         this.#sockets.delete(from)

@@ -1,6 +1,7 @@
 import { resolve } from "node:path"
 import { Command, InvalidArgumentError, Option } from "commander"
 import { systemClock } from "../../base/clock.ts"
+import { codeOf, EkeyError } from "../../base/errors.ts"
 import { silentLogger } from "../../base/logger.ts"
 import { ADMIN_METHODS } from "../../cloud/admin/methods.ts"
 import type { AdminMethods } from "../../cloud/admin/methods.ts"
@@ -17,6 +18,7 @@ import { formatTime, printTable } from "../table.ts"
 import { adminSocket, DEFAULT_CONFIG } from "./run.ts"
 
 const ANSWER_WITHIN_MS = 30_000
+const MAX_DETAIL = 240
 
 interface Flags { config: string; tenant: string; json?: true }
 interface UserFlags extends Flags { user: string }
@@ -27,12 +29,14 @@ interface RunsFlags extends Flags { schedule: string; limit: number }
 /** The commands that ask a running gateway, over its local socket. */
 export function adminCommands(): Command[] {
   const user = new Command("user").description("users whose data is backed up, each with an ekey of its own")
+    .addHelpText("after", "\nExample:\n  $ ekey-cloud user add --tenant acme --user user-1@acme.example")
   withCommon(user.command("add")).description("add a user and have its first ekey made, durable in two places").addOption(userOption())
     .addHelpText("after", "\nExample:\n  $ ekey-cloud user add --tenant acme --user user-1@acme.example").action(addUser)
   withCommon(user.command("list")).description("list the users of a tenant")
     .addHelpText("after", "\nExample:\n  $ ekey-cloud user list --tenant acme --json").action(listUsers)
 
   const schedule = new Command("schedule").description("which job runs when, for which user")
+    .addHelpText("after", "\nExample:\n  $ ekey-cloud schedule add --tenant acme --name nightly --user user-1@acme.example --job documents --cron '0 2 * * *'")
   withCommon(schedule.command("add")).description("add a schedule; times are UTC")
     .addOption(nameOption()).addOption(userOption())
     .requiredOption("--job <name>", "a job of the worker's config", parseAs(Name))
@@ -76,7 +80,9 @@ const nameOption = (): Option => new Option("--name <name>", "the schedule's nam
 
 async function ask<T>(configFile: string, use: (peer: RpcPeer<AdminMethods>) => Promise<T>): Promise<T> {
   const { config, path } = await loadConfig(resolve(configFile), GatewayConfig)
-  const peer = await connectLocal({ path: adminSocket(path(config.data)), methods: ADMIN_METHODS, clock: systemClock, log: silentLogger })
+  const peer = await connectLocal({ path: adminSocket(path(config.data)), methods: ADMIN_METHODS, clock: systemClock, log: silentLogger }).catch((cause: unknown) => {
+    throw codeOf(cause) === "ERR_UNREACHABLE" ? new EkeyError("ERR_NOT_RUNNING", `the gateway of ${configFile} is not running`, { cause }) : cause
+  })
   try {
     return await use(peer)
   } finally {
@@ -85,7 +91,10 @@ async function ask<T>(configFile: string, use: (peer: RpcPeer<AdminMethods>) => 
 }
 
 async function addUser({ config, tenant, user, json }: UserFlags): Promise<void> {
-  const result = await ask(config, (peer) => peer.call("user.add", { tenant, user }, ANSWER_WITHIN_MS))
+  const result = await ask(config, (peer) => peer.call("user.add", { tenant, user }, ANSWER_WITHIN_MS)).catch((error: unknown) => {
+    if (error instanceof EkeyError && error.retryable && error.code !== "ERR_NOT_RUNNING") printNotice(`${user} is noted, without an ekey yet: repeat this command to complete it`)
+    throw error
+  })
   printLine(json ? JSON.stringify({ user, ...result }) : `${user} has ekey version ${String(result.version)}${result.created ? ", made now" : ""}`)
 }
 
@@ -121,7 +130,13 @@ async function startSchedule({ config, tenant, name, json }: NameFlags): Promise
 async function listRuns({ config, tenant, schedule, limit, json }: RunsFlags): Promise<void> {
   const { runs } = await ask(config, (peer) => peer.call("run.list", { tenant, schedule, limit }, ANSWER_WITHIN_MS))
   if (json) printLine(JSON.stringify({ runs }))
-  else printTable(["STARTED", "STATE", "REASON", "WORKER", "DETAIL"], runs.map((run) => [formatTime(run.startedAtMs), run.state, run.reason, run.worker, run.detail?.split("\n").at(-1) ?? null]))
+  else printTable(["STARTED", "STATE", "REASON", "WORKER", "DETAIL"], runs.map((run) => [formatTime(run.startedAtMs), run.state, run.reason, run.worker, oneLine(run.detail)]))
+}
+
+/** A failure's text in a table: its lines joined, its end kept, without what programs print for programs. */
+function oneLine(detail: string | null): string | null {
+  const text = detail?.split("\n").filter((line) => !line.startsWith("{")).join(" | ") ?? null
+  return text !== null && text.length > MAX_DETAIL ? `…${text.slice(-MAX_DETAIL)}` : text
 }
 
 async function showStatus({ config, json }: { config: string; json?: true }): Promise<void> {

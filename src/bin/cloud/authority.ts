@@ -8,7 +8,7 @@ import { serveAuthority } from "../../authority/serve.ts"
 import { publishedTrustDomain } from "../../authority/trust-domain.ts"
 import { systemClock } from "../../base/clock.ts"
 import { EkeyError } from "../../base/errors.ts"
-import { makePrivateFolder, writeFileDurably } from "../../base/files.ts"
+import { createFileDurably, makePrivateFolder } from "../../base/files.ts"
 import type { Lifecycle } from "../../base/lifecycle.ts"
 import type { Role} from "../../wire/identity/spiffe.ts";
 import { ROLES, TrustDomain } from "../../wire/identity/spiffe.ts"
@@ -36,6 +36,7 @@ export function authoritySocket(folder: string, of: Role): string {
 
 export function authorityCommand(): Command {
   const command = new Command("authority").description("sign certificates: one authority for each role, each with a key and a process of its own")
+    .addHelpText("after", "\nExamples:\n  $ ekey-cloud authority run --data ./authority\n  $ ekey-cloud authority token --data ./authority --role worker --tenant acme --name backup-1 --out backup-1.token")
   command.command("run")
     .description("run the authority of one role, or without --role one process for each of the three")
     .addOption(data())
@@ -139,7 +140,7 @@ async function makeToken(flags: TokenFlags): Promise<void> {
     printLine(text)
     return
   }
-  await writeFileDurably(flags.out, `${text}\n`)
+  if (!await createFileDurably(flags.out, `${text}\n`)) throw new EkeyError("ERR_FILE", `${flags.out} exists already: name a new file, the token in it may be unused`)
   printNotice(`token for ${flags.role} ${flags.name} in ${flags.out}, good until ${new Date(token.expiresAtMs).toISOString()}`)
 }
 
@@ -149,8 +150,9 @@ async function revokeName(flags: RevokeFlags): Promise<void> {
   if (flags.serial === undefined) checkTenant(flags.role, flags.tenant)
   const what = flags.serial === undefined ? { tenant: flags.tenant ?? null, name: flags.name ?? "" } : { serial: flags.serial }
   const serials = await revoke({ role: flags.role, folder, trustDomain: await trustDomainOf(folder, flags.role), clock: systemClock }, what)
+  if (serials.length === 0) throw new EkeyError("ERR_USAGE", `the ${flags.role} authority has issued nothing to ${flags.name ?? ""} that is still valid: check --role, --tenant and --name`)
   for (const serial of serials) printLine(serial)
-  printNotice(`${String(serials.length)} certificates revoked; connected peers are told within seconds`)
+  printNotice(`revoked ${serials.length === 1 ? "this certificate" : `these ${String(serials.length)} certificates`}, by serial; connected peers are told within seconds`)
 }
 
 function checkTenant(of: Role, tenant: string | undefined): void {
@@ -166,6 +168,6 @@ async function printPins(flags: { data: string }): Promise<void> {
 
 async function trustDomainOf(folder: string, of: Role): Promise<string> {
   const trustDomain = await publishedTrustDomain(folder, of)
-  if (trustDomain === null) throw new EkeyError("ERR_AUTHORITY_ROOT", `there is no ${of} authority in ${folder}: start it once with "ekey-cloud authority run", or name its folder with --data`)
+  if (trustDomain === null) throw new EkeyError("ERR_USAGE", `there is no ${of} authority in ${folder}: start it once with "ekey-cloud authority run", or name its folder with --data`)
   return trustDomain
 }

@@ -19,6 +19,7 @@ import { enrolWith } from "../../wire/link/enrolment.ts"
 import { serveLocal } from "../../wire/rpc/local-socket.ts"
 import { loadConfig } from "../config-file.ts"
 import { runDaemon } from "../daemon.ts"
+import { lockFolder } from "../folder-lock.ts"
 import { createLog } from "../log.ts"
 
 export const DEFAULT_CONFIG = "/etc/ekey-cloud/cloud.yaml"
@@ -49,6 +50,7 @@ async function runGateway(flags: { config: string }): Promise<void> {
   const authorities = new Authorities({ sockets, clock: systemClock, log })
   const folder = new IdentityFolder(join(data, "identity"))
   await runDaemon(log, async (lifecycle) => {
+    await lockFolder(data, lifecycle)
     lifecycle.add("authorities", () => authorities.close())
     const own = new OwnIdentity(await loadOrEnrol(folder, authorities, config.enrolmentTokenFile === undefined ? undefined : path(config.enrolmentTokenFile)))
     const database = await openDatabase({ file: join(data, "cloud.db"), clock: systemClock })

@@ -26,7 +26,7 @@ export function printAccount(system: System, { result, run, restoredTo }: Demons
     "  the gateway, its database and its log: it relayed sealed bytes, and keeps a blind copy that it can't open",
     "  the authorities: they sign certificates, and see no ekey",
     "All of this ran as one OS user: it shows the separation, it does not enforce it.",
-    `Logs are in ${system.places.logs}.`,
+    `Logs are in ${system.places.logs}. The restored copy is left for you to look at, and removed at the next start.`,
   ]) print(line)
 }
 

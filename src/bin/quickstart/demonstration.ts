@@ -42,7 +42,7 @@ export async function demonstrate(system: System, engine: Engine, source: string
   const sinceMs = systemClock.now()
   await scheduleEveryMinute(system)
   const run = await nextRun(system, sinceMs)
-  if (run.state === "failed") throw new EkeyError("ERR_JOB_FAILED", `the backup failed: ${run.reason ?? "unknown"}: ${run.detail ?? ""}`)
+  if (run.state === "failed") throw new EkeyError("ERR_JOB_FAILED", `the backup failed: ${run.reason ?? "unknown"}: ${readable(run.detail ?? "")}`)
   const { files, bytes, releaseMs, programMs } = Counters.parse(run.statistics)
 
   progress("restoring elsewhere, and comparing byte by byte")
@@ -62,6 +62,11 @@ export async function demonstrate(system: System, engine: Engine, source: string
     },
     run, restoredTo, differences,
   }
+}
+
+/** Without the lines that a backup program prints for programs. */
+function readable(detail: string): string {
+  return detail.split("\n").filter((line) => !line.trimStart().startsWith("{")).join("\n").trim() || detail
 }
 
 async function addUser(system: System): Promise<void> {

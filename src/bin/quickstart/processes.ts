@@ -6,6 +6,7 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { z } from "zod"
 import { systemClock } from "../../base/clock.ts"
+import { isErrorCode } from "../../base/error-codes.ts"
 import { EkeyError } from "../../base/errors.ts"
 import { STOP_WITH_PARENT } from "../daemon.ts"
 
@@ -75,7 +76,7 @@ export class Daemon {
     for (;;) {
       const found = this.#seen.find(matches)
       if (found) return found
-      if (!this.#running) throw new EkeyError("ERR_INTERNAL", `${this.name} ended unexpectedly:\n${this.#tail.join("\n")}`)
+      if (!this.#running) throw failureOf(`the ${this.name}`, this.#tail) ?? new EkeyError("ERR_INTERNAL", `the ${this.name} ended unexpectedly:\n${this.#tail.join("\n")}`)
       if (systemClock.monotonicMs() > untilMs) throw new EkeyError("ERR_INTERNAL", `${this.name} did not get ready:\n${this.#tail.join("\n")}`)
       await this.#change()
     }
@@ -128,6 +129,15 @@ export class Daemon {
   }
 }
 
+/** What a program of the product said of its own failure: `program: message (CODE)`. */
+function failureOf(who: string, tail: readonly string[]): EkeyError | undefined {
+  for (const line of tail) {
+    const [, message, code] = /^ekey-[a-z]+: (.*) \((ERR_[A-Z_]+)\)$/.exec(line) ?? []
+    if (message !== undefined && code !== undefined && isErrorCode(code)) return new EkeyError(code, `${who}: ${message}`)
+  }
+  return undefined
+}
+
 /** Runs a command of the product to its end. @throws EkeyError ERR_JOB_FAILED with what it printed. */
 export async function runCommand(program: Program, args: readonly string[], logFile: string): Promise<void> {
   const command = commandOf(program)
@@ -146,5 +156,5 @@ export async function runCommand(program: Program, args: readonly string[], logF
   child.once("close", resolve)
   const exitCode = await promise
   log.end()
-  if (exitCode !== 0) throw new EkeyError("ERR_JOB_FAILED", `${program} ${args[0] ?? ""} ended with ${String(exitCode)}:\n${tail.join("\n")}`)
+  if (exitCode !== 0) throw failureOf(`${program} ${args[0] ?? ""}`, tail) ?? new EkeyError("ERR_JOB_FAILED", `${program} ${args[0] ?? ""} ended with ${String(exitCode)}:\n${tail.join("\n")}`)
 }

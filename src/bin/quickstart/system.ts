@@ -1,7 +1,8 @@
-import { mkdir } from "node:fs/promises"
+import { mkdir, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { stringify } from "yaml"
 import { systemClock } from "../../base/clock.ts"
+import { EkeyError } from "../../base/errors.ts"
 import { makePrivateFolder, writeFileDurably } from "../../base/files.ts"
 import { silentLogger } from "../../base/logger.ts"
 import { ADMIN_METHODS } from "../../cloud/admin/methods.ts"
@@ -50,6 +51,7 @@ export class System {
   readonly daemons: Daemon[] = []
   readonly #options: SystemOptions
   #admin: RpcPeer<AdminMethods> | undefined
+  #stopping = false
   url = ""
 
   constructor(options: SystemOptions) {
@@ -100,11 +102,14 @@ export class System {
 
   /** Stops what was started, in reverse. */
   async stop(): Promise<void> {
+    this.#stopping = true
     this.#admin?.close(1000, "done")
     for (const daemon of this.daemons.splice(0).reverse()) await daemon.stop()
   }
 
   #daemon(name: string, program: "ekey-cloud" | "ekey-connector" | "ekey-worker", args: readonly string[]): Daemon {
+    // Starting goes on for a moment after a stop: nothing new may come of it.
+    if (this.#stopping) throw new EkeyError("ERR_DRAINING", "the quickstart is stopping")
     const daemon = new Daemon(name, program, args, this.logOf(name))
     this.daemons.push(daemon)
     return daemon
@@ -153,6 +158,7 @@ export class System {
 
   async #token(role: string, name: string, file: string): Promise<void> {
     const tenant = role === "gateway" ? [] : ["--tenant", TENANT]
+    await rm(file, { force: true })
     await runCommand("ekey-cloud", ["authority", "token", "--data", this.places.authority, "--role", role, ...tenant, "--name", name, "--out", file], this.logOf("authority"))
   }
 

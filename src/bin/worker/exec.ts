@@ -1,9 +1,14 @@
 import { Command, InvalidArgumentError, Option } from "commander"
 import { systemClock } from "../../base/clock.ts"
+import { codeOf, EkeyError } from "../../base/errors.ts"
 import { runChild } from "../../worker/child-process.ts"
 import { DEFAULT_HANDOFF, EkeyHandoff, withEkeyHandoff } from "../../worker/ekey-handoff.ts"
+import { setFailureExitCode } from "../cli.ts"
 import { withAskOptions, withEkey } from "./ask.ts"
 import type { AskFlags } from "./ask.ts"
+
+const EXIT_NO_EKEY = 125
+const EXIT_NOT_STARTED = 127
 
 interface ExecFlags extends AskFlags { handoff: EkeyHandoff }
 
@@ -20,8 +25,8 @@ Examples:
   $ ekey-worker exec --user user-1@acme.example --workflow restore.admin.copy --handoff command:RESTIC_PASSWORD_COMMAND -- \\
       restic -r /srv/backup/user-1 restore latest --target /tmp/back
 
-The ekey is given as base64url text. Exit code: the program's own; 128 + n if signal n ended it.
-Without an ekey nothing is run: 1 failed or refused, 2 wrong command line, 78 wrong configuration.`)
+The ekey is given as base64url text. Exit code: the program's own; 128 + n if signal n ended it. As env(1) has it,
+125 if no ekey was had and nothing was run, 127 if the program can't be started; 2 wrong command line, 78 wrong configuration.`)
     .passThroughOptions()
     .action(exec)
 }
@@ -38,11 +43,17 @@ async function exec([program, ...args]: string[], flags: ExecFlags): Promise<voi
   const stop = new AbortController()
   const onSignal = (): void => { stop.abort() }
   process.on("SIGTERM", onSignal).on("SIGINT", onSignal)
+  // Until the program has run, a failure is this command's own.
+  setFailureExitCode(EXIT_NO_EKEY)
   try {
     await withEkey(flags, (ekey) => ekey.consume(async (bytes) => {
       const { exitCode } = await withEkeyHandoff(flags.handoff, bytes, ({ env, extraStdio }) => runChild({
         program: program ?? "", args, env: { ...inherited(), ...env }, stdio: "inherit", extraStdio, signal: stop.signal, clock: systemClock,
-      }))
+      })).catch((error: unknown) => {
+        if (codeOf(error) !== "ERR_JOB") throw error
+        setFailureExitCode(EXIT_NOT_STARTED)
+        throw new EkeyError("ERR_FILE", `${program ?? ""} could not be started`, { cause: error instanceof Error ? error.cause : error })
+      })
       process.exitCode = exitCode
       return exitCode === 0
         ? { state: "succeeded", exitCode, statistics: {} }

@@ -28,6 +28,8 @@ export class Link<P extends LinkPeer> {
   #state: LinkState = INITIAL
   #peer: P | undefined
   readonly #waiting = new Set<PromiseWithResolvers<P>>()
+  /** Why the last dial failed: what those who wait in vain are told. */
+  #lastFailure: EkeyError | undefined
 
   constructor(options: LinkOptions<P>) {
     this.#options = options
@@ -40,14 +42,14 @@ export class Link<P extends LinkPeer> {
 
   /**
    * The live connection, waited for at most `withinMs`.
-   * @throws EkeyError ERR_UNREACHABLE
+   * @throws EkeyError for which the last dial failed, or ERR_UNREACHABLE.
    */
   async ready(withinMs: number): Promise<P> {
     if (this.#peer) return this.#peer
     if (this.#state.at === "stopped") throw new EkeyError("ERR_UNREACHABLE", "the link was stopped")
     const waiting = Promise.withResolvers<P>()
     this.#waiting.add(waiting)
-    const cancel = this.#options.clock.after(withinMs, () => { waiting.reject(new EkeyError("ERR_UNREACHABLE", "no link to the gateway")) })
+    const cancel = this.#options.clock.after(withinMs, () => { waiting.reject(this.#lastFailure ?? new EkeyError("ERR_UNREACHABLE", "no link to the gateway")) })
     try {
       return await waiting.promise
     } finally {
@@ -102,11 +104,13 @@ export class Link<P extends LinkPeer> {
         return
       }
       this.#peer = peer
+      this.#lastFailure = undefined
       this.#move({ type: "opened" })
       onReady?.(peer)
       for (const { resolve } of this.#waiting) resolve(peer)
     } catch (error) {
       if (signal.aborted) return
+      this.#lastFailure = error instanceof EkeyError ? error : undefined
       const rejected = isRejection(error)
       log.warn(rejected ? "link rejected" : "link failed", describeError(error))
       this.#move({ type: "failed", rejected })

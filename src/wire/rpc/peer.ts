@@ -95,7 +95,7 @@ export class RpcPeer<T extends MethodTable> {
         return
       }
       const leftMs = Math.floor(deadlineMs)
-      if (leftMs < 1) {
+      if (!(leftMs >= 1)) { // Also what is no number.
         reject(new EkeyError("ERR_DEADLINE", "no time was left to ask"))
         return
       }

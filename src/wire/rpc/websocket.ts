@@ -12,6 +12,9 @@ import type { FrameSocket, FrameSocketEvents } from "./frame-socket.ts"
 /** `skipUTF8Validation` stays off: ws ends a connection with 1007 for bad UTF-8 and 1009 for oversize. */
 const OPTIONS = { maxPayload: MAX_FRAME_BYTES, perMessageDeflate: false } as const
 
+/** Frames wait for others of the same turn of the event loop until they are about so many bytes together. */
+const BATCH_BYTES = 8 * 1024
+
 /** Waits for the other end's close frame no longer than this before the connection is cut. */
 const CLOSE_WITHIN_MS = 2_000
 
@@ -90,6 +93,7 @@ export class WebSocketFrames implements FrameSocket {
   readonly #clock: Clock
   readonly #random: () => number
   #corked = false
+  #batchedBytes = 0
   #lastHeardMs: number
   #cancelHeartbeat: () => void = () => undefined
 
@@ -109,9 +113,10 @@ export class WebSocketFrames implements FrameSocket {
       this.close(CLOSE_CODES.unresponsive, "reads slower than it asks")
       return
     }
-    // Frames of one turn of the event loop leave as one TLS record and one system call.
+    // Frames of one turn of the event loop share TLS records and system calls.
     if (!this.#corked) {
       this.#corked = true
+      this.#batchedBytes = 0
       this.#stream.cork()
       setImmediate(() => {
         this.#corked = false
@@ -119,6 +124,12 @@ export class WebSocketFrames implements FrameSocket {
       })
     }
     this.#socket.send(text)
+    this.#batchedBytes += text.length
+    if (this.#batchedBytes < BATCH_BYTES) return
+    // A long turn passes on what it has, so that the other end works meanwhile.
+    this.#batchedBytes = 0
+    this.#stream.uncork()
+    this.#stream.cork()
   }
 
   close(code: number, reason: string): void {

@@ -26,6 +26,15 @@ describe("Deadlines", () => {
     assert.deepEqual(expired, [[2, 50], [1, 100], [3, 100]])
   })
 
+  it("that are one millisecond apart expire one millisecond apart", async () => {
+    deadlines.add(1, 100)
+    deadlines.add(2, 101)
+    await clock.tick(100)
+    assert.deepEqual(expired, [[1, 100]])
+    await clock.tick(1)
+    assert.deepEqual(expired, [[1, 100], [2, 101]])
+  })
+
   it("have one timer for ten thousand requests", () => {
     for (let id = 1; id <= 10_000; id++) deadlines.add(id, 10_000 + id % 7)
     assert.equal(clock.callbacks, 1)
