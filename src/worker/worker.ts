@@ -1,4 +1,5 @@
 import type { Clock } from "../base/clock.ts"
+import { EkeyError } from "../base/errors.ts"
 import type { Lifecycle } from "../base/lifecycle.ts"
 import type { Logger } from "../base/logger.ts"
 import type { IdentityFolder } from "../wire/identity/identity-folder.ts"
@@ -47,7 +48,11 @@ export async function startWorker(options: WorkerOptions & JobsOptions): Promise
   await connect(options, (client, link) => {
     const runner = new JobRunner({
       jobs, client, environment, clock, log, signal: stop.signal,
-      report: async (run, outcome, deadlineMs) => { await (await link.ready(deadlineMs)).call("job.finished", { run, outcome }, deadlineMs) },
+      report: async (run, outcome, deadlineMs) => {
+        // Whatever keeps the link away, a refused certificate too, may be mended: the report waits for it.
+        const peer = await link.ready(deadlineMs).catch((cause: unknown) => { throw new EkeyError("ERR_UNREACHABLE", "no link to the gateway", { cause }) })
+        await peer.call("job.finished", { run, outcome }, deadlineMs)
+      },
     })
     // Stopped before the link, which the last reports go over.
     lifecycle.add("jobs", async () => {
