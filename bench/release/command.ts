@@ -67,9 +67,10 @@ async function run(flags: Flags, progress: Progress): Promise<void> {
 
 async function compare({ quick, json }: Flags, processes: Processes, folder: string, progress: Progress): Promise<void> {
   const system = await startSystem({ processes, folder, nodeArgs: () => [], progress })
-  const relay = await startRelay(processes, folder)
+  const relay = await startRelay(processes, folder, "json")
+  const pipe = await startRelay(processes, folder, "pipe")
   const { rounds, warmUpMs } = quick ? QUICK : FULL
-  const measured = await measure({ system, relay, rounds, warmUpMs, windowMs: quick ? quickWindowMs : () => FULL.windowMs, progress })
+  const measured = await measure({ system, relay, pipe, rounds, warmUpMs, windowMs: quick ? quickWindowMs : () => FULL.windowMs, progress })
   const resident = Object.entries({ ...system, ...relay }).map(async ([name, running]) => [name, await running.residentMiB()] as const)
   const report = createReport(measured, Object.fromEntries(await Promise.all(resident)), describeMachine())
   for (const line of toLines(report)) printLine(line)

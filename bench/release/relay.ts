@@ -11,10 +11,10 @@ export interface Relay {
 const FILE = "relay-process.ts"
 
 /** Starts the relay with the certificates that the system has enrolled. */
-export async function startRelay(processes: Processes, folder: string): Promise<Relay> {
-  const near = processes.helper("near", FILE, ["near"])
-  const middle = processes.helper("middle", FILE, ["middle"])
-  const far = processes.helper("far", FILE, ["far"])
+export async function startRelay(processes: Processes, folder: string, kind: "json" | "pipe"): Promise<Relay> {
+  const near = processes.helper(`${kind} near`, FILE, ["near", kind])
+  const middle = processes.helper(`${kind} middle`, FILE, ["middle", kind])
+  const far = processes.helper(`${kind} far`, FILE, ["far", kind])
   const port = Number(await middle.obey({ do: "start", port: 0, identity: identityOf(folder, "gateway") }))
   await far.obey({ do: "start", port, identity: identityOf(folder, "connector") })
   await near.obey({ do: "start", port, identity: identityOf(folder, "worker") })

@@ -15,7 +15,10 @@ type ByInFlight = Record<(typeof IN_FLIGHT)[number], Figures>
 /** What the rounds showed: medians. */
 export interface Measured {
   readonly release: ByInFlight
+  /** The raw relay: JSON over plain ws. */
   readonly relay: ByInFlight
+  /** The least that three hops can be: unparsed texts over the batching transport. */
+  readonly pipe: ByInFlight
   /** Ekeys, not requests. */
   readonly bulk: { readonly perSecond: number }
   /** Processor time for one request at 64 in flight, in microseconds, all threads of each process. */
@@ -27,6 +30,7 @@ export interface Measured {
 export interface RoundsOptions {
   readonly system: System
   readonly relay: Relay
+  readonly pipe: Relay
   readonly rounds: number
   readonly warmUpMs: number
   /** Given how many windows are left, warm-up included as none. */
@@ -35,25 +39,27 @@ export interface RoundsOptions {
 }
 
 /** Windows of one round: both sides at each level, and one of bulk. */
-const WINDOWS_A_ROUND = 2 * IN_FLIGHT.length + 1
+const WINDOWS_A_ROUND = 3 * IN_FLIGHT.length + 1
 
 /**
- * Takes turns between the system and the relay, so that whatever else the machine does falls on both;
+ * Takes turns between the system and the relays, so that whatever else the machine does falls on both;
  * who goes first alternates too. Neither has anything to do while the other is measured.
  */
 export async function measure(options: RoundsOptions): Promise<Measured> {
-  const { system, relay, rounds, warmUpMs, progress } = options
+  const { system, relay, pipe, rounds, warmUpMs, progress } = options
   const single = (inFlight: number, windowMs: number): LoadOrder => ({ do: "load", kind: "single", inFlight, windowMs })
   progress("warming up")
   await load(relay.near, single(64, warmUpMs))
+  await load(pipe.near, single(64, warmUpMs / 2))
   await load(system.worker, single(64, 2 * warmUpMs))
   await load(system.worker, { do: "load", kind: "bulk", inFlight: BULK_IN_FLIGHT, windowMs: warmUpMs / 2 })
 
   const meter = new BusyMeter()
-  const ownBeforeMs = await totalProcessorMs([...processesOf(system), ...processesOf(relay)])
+  const ownBeforeMs = await totalProcessorMs([...processesOf(system), ...processesOf(relay), ...processesOf(pipe)])
   const processorUs = new Map<string, number[]>()
   const releases = seriesByInFlight()
   const relays = seriesByInFlight()
+  const pipes = seriesByInFlight()
   const bulks: number[] = []
   let left = rounds * WINDOWS_A_ROUND
   const nextWindowMs = (): number => options.windowMs(left--)
@@ -61,6 +67,7 @@ export async function measure(options: RoundsOptions): Promise<Measured> {
     for (const inFlight of IN_FLIGHT) {
       const sides = [
         async () => relays[inFlight].push(await metered(relay, relay.near, single(inFlight, nextWindowMs()), processorUs)),
+        async () => pipes[inFlight].push(await metered(pipe, pipe.near, single(inFlight, nextWindowMs()), processorUs)),
         async () => releases[inFlight].push(await metered(system, system.worker, single(inFlight, nextWindowMs()), processorUs)),
       ]
       for (const side of round % 2 === 0 ? sides.reverse() : sides) await side()
@@ -70,9 +77,9 @@ export async function measure(options: RoundsOptions): Promise<Measured> {
     progress(`round ${String(round)} of ${String(rounds)}: ${summary(releases, relays, bulks)}`)
   }
   const { busyMs, totalMs } = meter.read()
-  const ownMs = await totalProcessorMs([...processesOf(system), ...processesOf(relay)]) - ownBeforeMs
+  const ownMs = await totalProcessorMs([...processesOf(system), ...processesOf(relay), ...processesOf(pipe)]) - ownBeforeMs
   return {
-    release: medians(releases), relay: medians(relays), bulk: { perSecond: median(bulks) },
+    release: medians(releases), relay: medians(relays), pipe: medians(pipes), bulk: { perSecond: median(bulks) },
     processorUs: Object.fromEntries([...processorUs].map(([name, values]) => [name, median(values)])),
     usedByOthers: Math.max(0, (busyMs - ownMs) / totalMs),
   }

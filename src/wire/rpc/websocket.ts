@@ -92,7 +92,8 @@ export class WebSocketFrames implements FrameSocket {
   readonly #stream: Duplex
   readonly #clock: Clock
   readonly #random: () => number
-  #corked = false
+  #turnFrames = 0
+  #lastTurnFrames = 0
   #batchedBytes = 0
   #lastHeardMs: number
   #cancelHeartbeat: () => void = () => undefined
@@ -113,15 +114,21 @@ export class WebSocketFrames implements FrameSocket {
       this.close(CLOSE_CODES.unresponsive, "reads slower than it asks")
       return
     }
-    // Frames of one turn of the event loop share TLS records and system calls.
-    if (!this.#corked) {
-      this.#corked = true
+    // Frames of one turn of the event loop share TLS records and system calls. A frame that was the
+    // only one of its turn last time has nobody to wait for, and leaves at once.
+    const isFirst = this.#turnFrames === 0
+    this.#turnFrames += 1
+    if (isFirst) {
+      const leavesAtOnce = this.#lastTurnFrames <= 1
+      if (leavesAtOnce) this.#socket.send(text)
       this.#batchedBytes = 0
       this.#stream.cork()
       setImmediate(() => {
-        this.#corked = false
+        this.#lastTurnFrames = this.#turnFrames
+        this.#turnFrames = 0
         this.#stream.uncork()
       })
+      if (leavesAtOnce) return
     }
     this.#socket.send(text)
     this.#batchedBytes += text.length
