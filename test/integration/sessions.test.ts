@@ -66,9 +66,15 @@ describe("Sessions through the gateway", () => {
     assert.equal(opened(), 2)
   })
 
+  /** A connector's end shows at the gateway a moment later; until then a request may still be sent to it: ERR_LINK_LOST. */
+  async function gatewayKnows(connectors: number): Promise<void> {
+    await until("the gateway to know", () => scene.gateway.connectors.of("acme").length === connectors)
+  }
+
   it("end with the connector's process: the next one gives the same ekey by a new session", async () => {
     await operation.release(ALICE)
     await connector.stop()
+    await gatewayKnows(0)
     await assert.rejects(operation.release(ALICE), { code: "ERR_NO_CONNECTOR" })
     const next = await scene.connector({ place: connector.place, ...LONG })
     await isEkeyOf(next, ALICE, await operation.release(ALICE))
@@ -80,6 +86,7 @@ describe("Sessions through the gateway", () => {
     await operation.release(ALICE)
     const [asked, other] = opened() === 1 ? [connector, second] : [second, connector]
     await asked.stop()
+    await gatewayKnows(1)
     await isEkeyOf(other, ALICE, await operation.release(ALICE))
     assert.equal(opened(other), 1)
   })
