@@ -144,6 +144,7 @@ describe("Provisioning through the gateway", () => {
     const first = await scene.connector()
     await scene.provision([ALICE])
     await first.stop()
+    await until("the gateway to know", () => scene.gateway.connectors.of("acme").length === 0)
     const impostor = await scene.connector({ name: "connector-2" }) // With a store of its own.
     await assert.rejects(scene.provision([ALICE]), { code: "ERR_NOT_DURABLE" })
     assert.equal((await scene.database.alarms.list("acme", 10))[0]?.kind, "record conflict")
